@@ -1,0 +1,136 @@
+"""The config kernel: frozen dataclasses of the same shape as the objects that they build.
+
+A config class stands beside the class that it builds and inherits from `Config` through the role it
+plays (`CodecConfig`, `GeneratorConfig` …). As data it is a dict with its class name under `type`.
+Reading is strict: an unknown field, a wrong type and a config of another role are refused.
+"""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+
+from orchestrion.errors import UserError, did_you_mean
+
+C = TypeVar("C", bound="Config")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Config:
+    """Base of every config. Subclasses become frozen, keyword-only dataclasses by themselves."""
+
+    registry: ClassVar[dict[str, type["Config"]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        known = Config.registry.setdefault(cls.__name__, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"two configs are called {cls.__name__}: {known.__module__} and {cls.__module__}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, with the class name of every config under `type`."""
+        return _converter.unstructure(self)
+
+    @classmethod
+    def from_dict(cls: type[C], data: dict[str, Any]) -> C:
+        """The config that `data` describes; raises `UserError` where it doesn't fit."""
+        try:
+            return _converter.structure(data, cls)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"the configuration of {cls.__name__} can't be read: {error}") from error
+
+    def override(self: C, path: str, value: str) -> C:
+        """A copy with one field changed, as `--set generator.net.width=256` asks.
+
+        `value` is read as JSON where it is JSON, else as a string.
+        """
+        data = self.to_dict()
+        place: Any = data
+        *parents, last = path.split(".")
+        for part in parents:
+            place = place[_key(place, part, path)]
+        place[_key(place, last, path)] = _json_or_text(value)
+        return type(self).from_dict(data)
+
+    def digest(self) -> str:
+        """A short content hash, the same on every machine."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _key(place: Any, part: str, path: str) -> Any:
+    """`part` as a key of a dict or an index of a list; `UserError` where there is no such field."""
+    if isinstance(place, list) and part.isdigit() and int(part) < len(place):
+        return int(part)
+    names = [name for name in place if name != "type"] if isinstance(place, dict) else []
+    if part not in names:
+        raise UserError(f"--set {path}: there is no field {part!r}; {did_you_mean(part, names)}")
+    return part
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+_converter = Converter(detailed_validation=False)
+
+
+def _unstructure_factory(cls: type[Config]):
+    fields = make_dict_unstructure_fn(cls, _converter)
+
+    def unstructure(config: Config) -> dict[str, Any]:
+        if type(config) is not cls:  # a field is declared by its role and filled by a subclass
+            return _converter.unstructure(config)
+        return {"type": cls.__name__, **fields(config)}
+
+    return unstructure
+
+
+def _structure_factory(role: type[Config]):
+    def structure(data: Any, _: type) -> Config:
+        if isinstance(data, Config):
+            data = data.to_dict()
+        if not isinstance(data, dict):
+            raise UserError(f"expected a {role.__name__}, got {data!r}")
+        name = data.get("type", role.__name__)
+        cls = Config.registry.get(name)
+        fitting = [n for n, c in Config.registry.items() if issubclass(c, role)]
+        if cls is None:
+            raise UserError(f"there is no config {name!r}; {did_you_mean(name, fitting)}")
+        if not issubclass(cls, role):
+            raise UserError(f"{name} can't stand where a {role.__name__} belongs; {did_you_mean(name, fitting)}")
+        types = {field.name: field for field in dataclasses.fields(cls)}
+        for key in data.keys() - {"type"} - types.keys():
+            raise UserError(f"{name} has no field {key!r}; {did_you_mean(key, types)}")
+        for key, value in data.items():
+            if key != "type":
+                _check_scalar(name, key, types[key].type, value)
+        for key, field in types.items():
+            if key not in data and field.default is field.default_factory is dataclasses.MISSING:
+                raise UserError(f"{name} needs the field {key!r}")
+        return make_dict_structure_fn(cls, _converter)({k: v for k, v in data.items() if k != "type"}, cls)
+
+    return structure
+
+
+def _check_scalar(name: str, key: str, expected: Any, value: Any) -> None:
+    """cattrs converts scalars (int("3")); a config takes them as they are."""
+    accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(expected)
+    if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool)):
+        raise UserError(f"{name}.{key} must be {expected.__name__}, got {value!r}")
+
+
+_converter.register_unstructure_hook_factory(
+    lambda cls: isinstance(cls, type) and issubclass(cls, Config), _unstructure_factory
+)
+_converter.register_structure_hook_factory(
+    lambda cls: isinstance(cls, type) and issubclass(cls, Config), _structure_factory
+)

@@ -1,0 +1,316 @@
+"""The words of the house as types: spaces, prompts, edits, and what every part must do.
+
+Dimension letters, everywhere: `b` batch, `c` audio channels, `t` samples, `d` latent channels,
+`f` frequency bands, `n` latent frames, `k` codebooks, `l` prompt tokens, `e` embedding.
+Time is always the last axis.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from orchestrion.config import Config
+from orchestrion.errors import UserError
+
+Progress = Callable[[float], None]
+"""Called with the share of the work done, 0 to 1."""
+
+
+# Spaces: what a codec makes and a generator models
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Latents `[b d n]`, or `[b d f n]` with `bands`; `rate` in frames per second."""
+
+    channels: int
+    rate: float
+    bands: int | None = None
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Tokens `[b k n]` below `size`; `rate` is None where durations are lost."""
+
+    codebooks: int
+    size: int
+    rate: float | None
+
+    def slice(self, start: int, stop: int) -> "Discrete":
+        """The space of the codebooks `start` to `stop`."""
+        return replace(self, codebooks=stop - start)
+
+
+Space = Continuous | Discrete
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Decoding in chunks equals decoding whole, given `context` latent frames on either side."""
+
+    context: int
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """Chunks overlap by `overlap` latent frames and are cross-faded."""
+
+    overlap: int
+
+
+# Prompts and edits: what a user asks for
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Everything that may steer one clip. `attributes` are numbers: tempo, density, …"""
+
+    text: str | None = None
+    negative: str | None = None
+    audio: Tensor | None = None
+    melody: Tensor | None = None
+    lyrics: str | None = None
+    artist: str | None = None
+    genre: str | None = None
+    image: Tensor | None = None
+    attributes: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Conditioning:
+    """What a conditioner makes of prompts; the slots that it doesn't fill are None."""
+
+    sequence: Tensor | None = None  # [b l e]
+    mask: Tensor | None = None  # [b l], True where a token counts
+    vector: Tensor | None = None  # [b e]
+    frames: Tensor | None = None  # [b e n]
+    prefix: Tensor | None = None  # [b l] tokens
+
+
+@dataclass
+class Edit:
+    """Keep what `keep` marks of `source`; start the rest from `strength` of noise.
+
+    source: latents `[b d n]` or tokens `[b k n]`. keep: `[b n]`, True where the source stays.
+    strength: 0 changes nothing, 1 starts from nothing but noise.
+    """
+
+    source: Tensor
+    keep: Tensor
+    strength: float = 1.0
+
+
+# Codecs
+
+
+@dataclass
+class Reconstruction:
+    """audio `[b c t]`, the latents or tokens it came from, named unweighted losses (KL, commitment …)."""
+
+    audio: Tensor
+    latents: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Codec(nn.Module):
+    """Audio to latents or tokens, and back.
+
+    Subclasses implement `analyse` and `synthesise` on raw latents. `encode` and `decode` speak
+    standardised ones: the codec carries their mean and deviation (`fit`), so that every generator sees
+    zero mean and unit variance. Discrete codecs leave the statistics at 0 and 1.
+    """
+
+    sample_rate: int
+    channels: int
+    space: Space
+    multiple_of: int  # samples: audio is padded to a multiple of it
+    chunking: Exact | Windowed
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, space: Space, sample_rate: int, channels: int, multiple_of: int,
+                 chunking: Exact | Windowed) -> None:
+        super().__init__()
+        self.space, self.sample_rate, self.channels = space, sample_rate, channels
+        self.multiple_of, self.chunking = multiple_of, chunking
+        width = space.channels if isinstance(space, Continuous) else 1
+        self.register_buffer("mean", torch.zeros(width, 1))
+        self.register_buffer("deviation", torch.ones(width, 1))
+
+    def analyse(self, audio: Tensor) -> Tensor:
+        """audio `[b c t]`, t a multiple of `multiple_of` -> raw latents `[b d n]` or tokens `[b k n]`."""
+        raise NotImplementedError
+
+    def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: Any = None) -> Tensor:
+        """Raw latents `[b d n]` or tokens `[b k n]` -> audio `[b c n·multiple_of/frame]`."""
+        raise NotImplementedError
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """audio `[b c t]` -> standardised latents `[b d n]` or tokens `[b k n]`, n = ceil(t / frame)."""
+        latents = self.analyse(self.pad(audio))
+        return (latents - self.mean) / self.deviation if isinstance(self.space, Continuous) else latents
+
+    def decode(self, latents: Tensor, length: int | None = None, rng: torch.Generator | None = None,
+               options: Any = None) -> Tensor:
+        """Standardised latents or tokens -> audio `[b c t]`, trimmed to `length` samples.
+
+        `rng` and `options` matter where the decoder itself samples (DMAE, Griffin-Lim).
+        """
+        if isinstance(self.space, Continuous):
+            latents = latents * self.deviation + self.mean
+        return self.synthesise(latents, rng, options)[..., :length]
+
+    def forward(self, audio: Tensor) -> Reconstruction:
+        """One training pass over audio `[b c t]`: no standardisation, losses named and unweighted."""
+        latents = self.analyse(self.pad(audio))
+        return Reconstruction(self.synthesise(latents)[..., : audio.shape[-1]], latents)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Set what can only be known after training: here the mean and deviation of the latents.
+
+        batches: audio `[b c t]`.
+        """
+        if isinstance(self.space, Discrete):
+            return
+        count, total, square = 0, 0.0, 0.0
+        for audio in batches:
+            latents = self.analyse(self.pad(audio)).double().transpose(0, 1).flatten(1)
+            count, total = count + latents.shape[1], total + latents.sum(1)
+            square = square + latents.square().sum(1)
+        if count == 0:
+            raise UserError("no audio was given to measure the codec's latents on")
+        mean = total / count
+        self.mean.copy_(mean[:, None])
+        self.deviation.copy_((square / count - mean**2).clamp_min(1e-8).sqrt()[:, None])
+
+    def pad(self, audio: Tensor) -> Tensor:
+        """Zeros at the end, up to a multiple of `multiple_of` samples."""
+        return nn.functional.pad(audio, (0, -audio.shape[-1] % self.multiple_of))
+
+    @property
+    def frame(self) -> int:
+        """Samples per latent frame."""
+        assert self.space.rate is not None
+        return round(self.sample_rate / self.space.rate)
+
+
+# Conditioners and generators
+
+
+class Conditioner(nn.Module):
+    """Prompts to conditioning. `fills` names the slots of `Conditioning` that it sets."""
+
+    fills: ClassVar[frozenset[str]]
+
+    def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
+        raise NotImplementedError
+
+
+class Generator(nn.Module):
+    """Conditioning to latents or tokens. Built from a space; refuses one that it can't model."""
+
+    accepts: ClassVar[frozenset[str]] = frozenset()  # slots of Conditioning
+    capabilities: ClassVar[frozenset[str]] = frozenset()  # "continue", "inpaint", "vary", "loop", …
+    multiple_of: int = 1  # frames
+
+    def sample(self, frames: int, conditioning: Conditioning, seeds: list[int], options: Any = None,
+               edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
+        """-> latents `[b d n]` or tokens `[b k n]` with b = len(seeds), n = frames.
+
+        One seed per clip: a clip is the same alone and in a batch.
+        """
+        raise NotImplementedError
+
+
+def clip_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU random generator per clip, so that a clip doesn't depend on its batch or device."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def clip_noise(generators: Sequence[torch.Generator], *shape: int) -> Tensor:
+    """Normal noise `[b *shape]`, each clip from its own generator."""
+    return torch.stack([torch.randn(*shape, generator=g) for g in generators])
+
+
+# Training
+
+
+@dataclass
+class Batch:
+    """What a stage trains on: audio `[b c t]`, or the latents `[b d n]` of a frozen codec, with prompts."""
+
+    audio: Tensor | None = None
+    latents: Tensor | None = None
+    prompts: list[Prompt] = field(default_factory=list)
+
+    def to(self, device: torch.device) -> "Batch":
+        move = [x if x is None else x.to(device) for x in (self.audio, self.latents)]
+        return Batch(*move, self.prompts)
+
+
+class Objective(nn.Module):
+    """One stage's loss, with its critics. Saved with the run, so that fine-tuning finds them."""
+
+    weights: dict[str, float]  # by loss name; read after each yield, so they may follow the training
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameter groups that take turns: {"generator": …, "critic": …}."""
+        raise NotImplementedError
+
+    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Yields (parameter group, {name: unweighted loss}); the loop steps that group's optimiser
+        before it asks for the next. Once for diffusion, critic then generator for a GAN."""
+        raise NotImplementedError
+
+    def health(self) -> str | None:
+        """A sentence when this stage sickens (critic winning outright, dead latents), else None."""
+        return None
+
+
+# Metrics
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number."""
+
+    name: str
+    value: float
+    unit: str
+    better: str  # "lower", "higher" or "nearer" (to the real clips' own figure)
+
+
+class Metric:
+    """Real clips and made clips -> figures."""
+
+    def __call__(self, real: Sequence[Tensor], made: Sequence[Tensor], sample_rate: int) -> list[Figure]:
+        """real, made: clips `[c t]`."""
+        raise NotImplementedError
+
+
+# Configs by role
+
+
+class CodecConfig(Config):
+    def build(self) -> Codec:
+        raise NotImplementedError
+
+
+class ConditionerConfig(Config):
+    def build(self) -> Conditioner:
+        raise NotImplementedError
+
+
+class GeneratorConfig(Config):
+    def build(self, space: Space, conditioner: Conditioner | None) -> Generator:
+        raise NotImplementedError
+
+
+class ObjectiveConfig(Config):
+    def build(self, system: Any) -> Objective:
+        """system: the `systems.system.System` whose part this stage trains."""
+        raise NotImplementedError

@@ -1,0 +1,132 @@
+"""What a system is: a codec, a conditioner and a generator, and the recipe that trains them in order."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from orchestrion.config import Config
+from orchestrion.contracts import (
+    Codec,
+    CodecConfig,
+    Conditioner,
+    ConditionerConfig,
+    Generator,
+    GeneratorConfig,
+    ObjectiveConfig,
+)
+from orchestrion.errors import UserError, did_you_mean
+
+Size = Literal["nano", "tiny", "small", "paper"]
+
+
+class SystemConfig(Config):
+    """The parts of a system. `generator` is None while only a codec is wanted (RAVE, a shared codec)."""
+
+    codec: CodecConfig
+    conditioner: ConditionerConfig | None = None
+    generator: GeneratorConfig | None = None
+
+    def build(self) -> "System":
+        return System(self)
+
+
+class System(nn.Module):
+    """A codec, perhaps a conditioner, perhaps a generator, built from one config."""
+
+    codec: Codec
+    conditioner: Conditioner | None
+    generator: Generator | None
+
+    def __init__(self, config: SystemConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codec = config.codec.build()
+        self.conditioner = config.conditioner.build() if config.conditioner else None
+        self.generator = (
+            config.generator.build(self.codec.space, self.conditioner) if config.generator else None
+        )
+
+    def part(self, name: str) -> nn.Module:
+        """The sub-module that a stage trains: `codec`, `codec.decoder`, `generator` …"""
+        try:
+            part = self.get_submodule(name)
+        except AttributeError:
+            part = None
+        if part is None:
+            raise UserError(f"this system has no part {name!r}; "
+                            f"{did_you_mean(name, [n for n, _ in self.named_children()])}")
+        return part
+
+
+class Stage(Config):
+    """One training stage: which part, by which objective, on what crops, for how long."""
+
+    name: str
+    trains: str  # a part of the system: "codec", "codec.decoder", "generator"
+    objective: ObjectiveConfig
+    on: Literal["audio", "latents"] = "audio"  # crops of audio, or of the frozen codec's cached latents
+    crop: float = 1.5  # seconds
+    batch: int = 16
+    steps: int = 10_000
+    learning_rate: float = 1e-3
+    critic_rate: float | None = None  # learning rate of the other parameter groups; None: the same
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup: int = 100  # steps
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip: float | None = 1.0  # gradient norm
+    ema: float = 0.999
+    fit: bool = False  # measure the codec (latent statistics, PCA) when the stage ends
+
+
+class Recipe(Config):
+    """A system and the stages that train it, in order."""
+
+    system: SystemConfig
+    stages: tuple[Stage, ...]
+
+    def stage(self, name: str) -> Stage:
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise UserError(f"there is no stage {name!r}; {did_you_mean(name, [s.name for s in self.stages])}")
+
+
+# The table of systems
+
+
+@dataclass(frozen=True)
+class NamedSystem:
+    name: str
+    sizes: tuple[str, ...]
+    build: Callable[[str], Recipe]
+    summary: str  # first line of the page's docstring
+
+    def recipe(self, size: str) -> Recipe:
+        if size not in self.sizes:
+            raise UserError(f"{self.name} has no size {size!r}; {did_you_mean(size, self.sizes)}")
+        return self.build(size)
+
+
+SYSTEMS: dict[str, NamedSystem] = {}
+
+
+def system(name: str, sizes: Iterable[str]) -> Callable[[Callable[[str], Recipe]], Callable[[str], Recipe]]:
+    """Enters a system's page into the table: `@system("musika", sizes=("nano", "tiny"))`."""
+
+    def enter(build: Callable[[str], Recipe]) -> Callable[[str], Recipe]:
+        import sys
+
+        summary = (sys.modules[build.__module__].__doc__ or "").strip().partition("\n")[0]
+        SYSTEMS[name] = NamedSystem(name, tuple(sizes), build, summary)
+        return build
+
+    return enter
+
+
+def find_system(name: str) -> NamedSystem:
+    if name not in SYSTEMS:
+        raise UserError(f"there is no system {name!r}; {did_you_mean(name, SYSTEMS)}")
+    return SYSTEMS[name]
