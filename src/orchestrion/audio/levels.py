@@ -1,0 +1,68 @@
+"""How loud: true peaks, and the policy that keeps generated audio from clipping.
+
+The policy: a clip whose true peak (between the samples too) is above the ceiling is scaled down as a
+whole, by one gain, until its true peak is at the ceiling; a clip below it is left exactly as it is. The
+ceiling is -0.3 dBFS, and -1 dBFS for lossy files (mp3, ogg), whose coders overshoot. One gain keeps the
+music's own dynamics, where a limiter would not. Long audio that is written as it comes is measured
+while it is made and scaled when it is finished.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+CEILING_DB = -0.3
+LOSSY_CEILING_DB = -1.0
+
+_PHASES, _TAPS = 4, 16  # four times oversampling, as ITU-R BS.1770 asks
+
+
+def decibels(gain: float) -> float:
+    return 20 * math.log10(max(gain, 1e-12))
+
+
+def from_decibels(level: float) -> float:
+    return 10 ** (level / 20)
+
+
+def true_peak(samples: Tensor) -> float:
+    """Largest magnitude of audio `[... t]`, with three points interpolated between samples.
+
+    Interpolation is done only where it can matter: around samples above half of the largest.
+    """
+    if samples.numel() == 0:
+        return 0.0
+    samples = samples.float()
+    peak = samples.abs().max().item()
+    if peak == 0 or samples.shape[-1] < _TAPS:
+        return peak
+    flat = nn.functional.pad(samples.reshape(-1, samples.shape[-1]), (_TAPS // 2, _TAPS // 2))
+    windows = flat.unfold(-1, 64 + _TAPS - 1, 64)  # tail shorter than a window: taken on its own below
+    loud = windows[windows.abs().amax(-1) >= 0.5 * peak]
+    last = flat[:, -(64 + _TAPS):] if flat.shape[-1] >= 64 + _TAPS else flat
+    for piece in (loud, last):
+        if len(piece) and piece.shape[-1] >= _TAPS:
+            between = nn.functional.conv1d(piece[:, None], _interpolator().to(piece))
+            peak = max(peak, between.abs().max().item())
+    return peak
+
+
+def _interpolator() -> Tensor:
+    """Windowed-sinc filters `[phases-1 1 taps]` for the points between two samples."""
+    fractions = torch.arange(1, _PHASES, dtype=torch.float64)[:, None] / _PHASES
+    distance = torch.arange(_TAPS, dtype=torch.float64) - (_TAPS // 2 - 1) - fractions
+    window = torch.cos(math.pi * distance / (_TAPS + 1)).square()
+    return (torch.sinc(distance) * window)[:, None].float()
+
+
+def ceiling_gain(peak: float, ceiling_db: float = CEILING_DB) -> float:
+    """The one gain that the policy asks for, given a true peak: 1 unless it is above the ceiling."""
+    ceiling = from_decibels(ceiling_db)
+    return ceiling / peak if peak > ceiling else 1.0
+
+
+def below_ceiling(samples: Tensor, ceiling_db: float = CEILING_DB) -> Tensor:
+    """Audio `[... t]` under the peak policy: the same, or scaled as a whole."""
+    gain = ceiling_gain(true_peak(samples), ceiling_db)
+    return samples if gain == 1.0 else samples * gain
