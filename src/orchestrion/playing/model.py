@@ -1,0 +1,223 @@
+"""`Model`: a trained system in the user's hands."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orchestrion.audio import Audio
+from orchestrion.audio.files import Writer
+from orchestrion.audio.levels import below_ceiling
+from orchestrion.contracts import Conditioning, Generator, Progress, Prompt
+from orchestrion.errors import UserError, did_you_mean
+from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together
+from orchestrion.playing.devices import choose_device, choose_dtype
+from orchestrion.playing.provenance import prompt_record, provenance
+from orchestrion.systems.folder import About, LoadedModel, load_model
+from orchestrion.systems.shelf import aliases, find_model
+from orchestrion.systems.system import System
+
+MAX_SEED = 2**63 - 1
+
+
+class Model:
+    """Generates, encodes and decodes. Made by `load`; every sound that it gives says how it was made.
+
+    The same seed gives the same clip: sample for sample on one machine with one precision and number of
+    threads; alone or in a batch, within 1e-3 of full scale in float32 (matrix products round differently
+    by batch size).
+    """
+
+    def __init__(self, system: System, about: About, sha256: str = "", name: str | None = None,
+                 device: str = "auto", dtype: str = "auto") -> None:
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self.system = system.to(self.device).eval()
+        self.about, self.sha256 = about, sha256
+        self.name = name or about.name  # by which it was loaded, and may be loaded again
+
+    @classmethod
+    def load(cls, name: str | Path = "piano", device: str = "auto", dtype: str = "auto") -> "Model":
+        """A bundled model by name, a model folder, or `hf:owner/name`.
+
+        device: auto, cpu, cuda, cuda:1, mps. dtype: auto (bfloat16 where it is faster), float32, bfloat16.
+        """
+        loaded: LoadedModel = load_model(find_model(name))
+        return cls(loaded.system, loaded.about, loaded.sha256, aliases().get(str(name), str(name)),
+                   device, dtype)
+
+    @property
+    def sample_rate(self) -> int:
+        return self.system.codec.sample_rate
+
+    @property
+    def channels(self) -> int:
+        return self.system.codec.channels
+
+    @property
+    def generator(self) -> Generator:
+        if self.system.generator is None:
+            raise UserError(f"{self.name} is a codec: it encodes and decodes, but has nothing to generate with")
+        return self.system.generator
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Verbs beside generating that this model can do: "loop", "continue", …"""
+        return self.system.generator.capabilities if self.system.generator else frozenset()
+
+    # Generating
+
+    def generate(self, prompt: str | Prompt | None = None, duration: float = 20.0, seed: int = 0,
+                 options: Mapping[str, Any] | None = None, progress: Progress | None = None) -> Audio:
+        """One clip of `duration` seconds. options: by the generator's own names (`steps`, `variety`, …)."""
+        return self.generate_batch([prompt], duration, [seed], options, progress)[0]
+
+    def generate_batch(self, prompts: Sequence[str | Prompt | None], duration: float, seeds: Sequence[int],
+                       options: Mapping[str, Any] | None = None,
+                       progress: Progress | None = None) -> list[Audio]:
+        """One clip for every prompt, each from its own seed, sampled together."""
+        settings = self.options(options)
+        latents = self.sample(prompts, duration, seeds, settings, progress)
+        length = self._samples(duration)
+        clips = []
+        for prompt, seed, clip in zip(prompts, seeds, latents.split(1)):
+            samples = torch.cat([block.cpu() for block in self.stream(clip, length, seed)], dim=-1)
+            clips.append(Audio(below_ceiling(samples), self.sample_rate,
+                               self.record("generate", duration=duration, seed=seed, settings=settings,
+                                           prompt=prompt_record(as_prompt(prompt)))))
+        return clips
+
+    def write_batch(self, paths: Sequence[Path], prompts: Sequence[str | Prompt | None], duration: float,
+                    seeds: Sequence[int], options: Mapping[str, Any] | None = None,
+                    progress: Progress | None = None, command: str | None = None) -> None:
+        """Like `generate_batch`, but each clip goes to its file while it is decoded, so that memory stays
+        bounded at any length. A file appears when it is complete."""
+        settings = self.options(options)
+        share = 0.8  # of the time that sampling takes, roughly
+        latents = self.sample(prompts, duration, seeds, settings,
+                              (lambda done: progress(share * done)) if progress else None)
+        length, written = self._samples(duration), 0
+        for path, prompt, seed, clip in zip(paths, prompts, seeds, latents.split(1)):
+            record = self.record("generate", duration=duration, seed=seed, settings=settings,
+                                 prompt=prompt_record(as_prompt(prompt)), command=command)
+            with Writer(path, self.sample_rate, self.channels, record) as writer:
+                for block in self.stream(clip, length, seed):
+                    writer.write(block)
+                    written += block.shape[-1]
+                    if progress:
+                        progress(share + (1 - share) * written / (length * len(paths)))
+
+    @torch.inference_mode()
+    def sample(self, prompts: Sequence[str | Prompt | None], duration: float, seeds: Sequence[int],
+               options: Any = None, progress: Progress | None = None) -> Tensor:
+        """Latents `[b d n]` or tokens `[b k n]` of at least `duration` seconds, one clip per seed.
+
+        options: the generator's own dataclass, from `options`.
+        """
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise UserError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed}")
+        frames = math.ceil(self._samples(duration) / self.system.codec.frame)
+        frames = self._whole_frames(frames)
+        with self._precision():
+            conditioning = self._condition([as_prompt(prompt) for prompt in prompts])
+            return self.generator.sample(frames, conditioning, list(seeds), options, progress=progress)
+
+    def stream(self, latents: Tensor, length: int | None = None, seed: int = 0) -> Iterator[Tensor]:
+        """latents `[1 d n]` of one clip -> its audio `[c t]`, block by block, `length` samples in all."""
+        rng = torch.Generator().manual_seed(seed)  # for codecs whose decoder samples
+
+        @torch.inference_mode()
+        def decode(chunk: Tensor) -> Tensor:
+            with self._precision():
+                return self.system.codec.decode(chunk.to(self.device), rng=rng).float()
+
+        left = length
+        for block in decode_chunks(self.system.codec, latents, decode):
+            block = block if left is None else block[..., :left]
+            if block.shape[-1]:
+                yield block
+            if left is not None:
+                left -= block.shape[-1]
+
+    def options(self, given: Mapping[str, Any] | None = None) -> Any:
+        """The generator's options: its defaults, then the model's own, then the given ones that aren't None.
+
+        Raises `UserError` for an option that this family of generators does not have.
+        """
+        known = option_names(self.generator)
+        wanted = {name: value for name, value in (given or {}).items() if value is not None}
+        for name in wanted:
+            if name not in known:
+                raise UserError(f"{self.name} has no option {name!r} ({type(self.generator).__name__}); "
+                                f"{did_you_mean(name, known)}")
+        merged = {name: value for name, value in self.about.defaults.items() if name in known} | wanted
+        return self.generator.options(**merged) if known else None
+
+    # Codec
+
+    @torch.inference_mode()
+    def encode(self, audio: Audio) -> Tensor:
+        """-> latents `[1 d n]` or tokens `[1 k n]`, on the CPU. Audio is brought to the model's rate and
+        channels first."""
+        if audio.samples.shape[1] == 0:
+            raise UserError("there is no sound to encode: the audio has no samples")
+        fitting = audio.resample(self.sample_rate).to_channels(self.channels)
+        with self._precision():
+            latents = encode_chunks(self.system.codec, fitting.samples.to(self.device))
+        return latents.float().cpu() if latents.is_floating_point() else latents.cpu()
+
+    def decode(self, latents: Tensor, length: int | None = None, seed: int = 0) -> Audio:
+        """latents `[1 d n]` or tokens `[1 k n]` -> audio, trimmed to `length` samples."""
+        samples = torch.cat([block.cpu() for block in self.stream(latents, length, seed)], dim=-1)
+        return Audio(below_ceiling(samples), self.sample_rate, self.record("decode", seed=seed))
+
+    def reconstruct(self, audio: Audio) -> Audio:
+        """Through the codec and back: the best that any generator over it can sound."""
+        length = round(audio.samples.shape[1] * self.sample_rate / audio.sample_rate)
+        return dataclasses.replace(self.decode(self.encode(audio), length), provenance=self.record("reconstruct"))
+
+    # Inside
+
+    def record(self, verb: str, settings: Any = None, **what: Any) -> dict[str, Any]:
+        """Provenance of something that this model made."""
+        given = dataclasses.asdict(settings) if settings is not None else {}
+        numbers = {"device": str(self.device), "dtype": str(self.dtype).removeprefix("torch.")}
+        return provenance(verb, self.name, self.sha256, self.about.licence, settings=given | numbers, **what)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def _samples(self, duration: float) -> int:
+        if not (math.isfinite(duration) and duration > 0):
+            raise UserError(f"a duration is a number of seconds above 0, not {duration:g}")
+        return round(duration * self.sample_rate)
+
+    def _whole_frames(self, frames: int) -> int:
+        """Rounded up to what both the generator and the codec can take."""
+        step = math.lcm(self.generator.multiple_of, frames_together(self.system.codec))
+        return math.ceil(frames / step) * step
+
+    def _condition(self, prompts: list[Prompt]) -> Conditioning:
+        conditioner = self.system.conditioner
+        if conditioner is not None:
+            return conditioner(prompts)
+        if any(prompt_record(prompt) for prompt in prompts):
+            raise UserError(f"{self.name} takes no prompt; leave it out")
+        return Conditioning()
+
+
+def as_prompt(prompt: str | Prompt | None) -> Prompt:
+    return prompt if isinstance(prompt, Prompt) else Prompt(text=prompt)
+
+
+def option_names(generator: Generator) -> list[str]:
+    """What a generator's family can be asked for when it samples."""
+    if not dataclasses.is_dataclass(generator.options):
+        return []
+    return [field.name for field in dataclasses.fields(generator.options)]
