@@ -1,0 +1,77 @@
+"""A corpus on disk: `corpus.json`, `manifest.jsonl` and the audio that it lists."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from orchestrion.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One line of the manifest. `path` is relative to the corpus; `attributes` are the ground truth.
+
+    source: the piece's key, such as `pop909/001`. sha256: of what is heard: the samples of a recording, the
+    notes and pedals of MIDI. facts: what metadata says: title, artist, composer, genre, year.
+    """
+
+    path: str
+    seconds: float
+    split: str
+    caption: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    licence: str = ""
+    sha256: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Piece":
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in json.loads(line).items() if key in known})
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An opened corpus. All audio has one sample rate and one number of channels."""
+
+    folder: Path
+    name: str
+    sample_rate: int
+    channels: int
+    licence: str
+    pieces: tuple[Piece, ...]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Corpus":
+        """Raises UserError where the folder is missing, is no corpus, or is empty."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"there is no corpus at {folder}: make one with `orchestrion prepare SOURCE -o {folder}`")
+        try:
+            facts = json.loads((folder / "corpus.json").read_text())
+            lines = (folder / "manifest.jsonl").read_text().splitlines()
+            pieces = tuple(Piece.from_json(line) for line in lines if line.strip())
+            corpus = cls(folder, facts["name"], int(facts["sample_rate"]), int(facts["channels"]),
+                         facts.get("licence", "unknown"), pieces)
+        except FileNotFoundError as error:
+            raise UserError(f"{folder} is not a finished corpus: {Path(error.filename).name} is missing; "
+                            "run `orchestrion prepare` again, it goes on where it stopped") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"the corpus at {folder} is damaged ({error}): prepare it again") from error
+        if not pieces:
+            raise UserError(f"the corpus at {folder} is empty: see {folder / 'rejected.jsonl'} for the reasons")
+        return corpus
+
+    def split(self, name: str) -> list[Piece]:
+        return [piece for piece in self.pieces if piece.split == name]
+
+    @property
+    def hours(self) -> float:
+        return sum(piece.seconds for piece in self.pieces) / 3600

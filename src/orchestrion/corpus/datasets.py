@@ -1,0 +1,63 @@
+"""Training crops. A batch is a pure function of (seed, step), so resuming needs no saved state."""
+
+import numpy as np
+import soundfile as sf
+import torch
+
+from orchestrion.contracts import Batch, Prompt
+from orchestrion.corpus.corpus import Corpus, Piece
+from orchestrion.errors import UserError
+
+
+def pieces_of(corpus: Corpus, split: str) -> list[Piece]:
+    """The pieces of a split; a corpus too small to have that split lends its training pieces."""
+    pieces = corpus.split(split) or corpus.split("train") or list(corpus.pieces)
+    if not pieces:
+        raise UserError(f"the corpus at {corpus.folder} has no pieces to train on")
+    return pieces
+
+
+def piece_prompt(piece: Piece) -> Prompt:
+    """What the manifest knows of a piece, as a prompt."""
+    numbers = {k: float(v) for k, v in piece.attributes.items() if isinstance(v, int | float)}
+    return Prompt(text=piece.caption or None, artist=piece.facts.get("artist") or piece.facts.get("composer"),
+                  genre=piece.facts.get("genre"), attributes=numbers)
+
+
+def draw(rng: np.random.Generator, seconds: np.ndarray, crop: float, size: int) -> list[tuple[int, float]]:
+    """`size` times (piece, start in seconds), every moment of the corpus being as likely as any other.
+
+    A piece shorter than the crop starts at 0 and is padded by the reader.
+    """
+    room = np.maximum(seconds - crop, crop / 4)
+    picks = rng.choice(len(seconds), size=size, p=room / room.sum())
+    return [(int(i), float(rng.uniform(0, max(seconds[i] - crop, 0)))) for i in picks]
+
+
+class AudioCrops:
+    """Crops of `samples` samples; `gain` is a range in dB from which each crop's level is drawn."""
+
+    def __init__(self, corpus: Corpus, split: str, samples: int, seed: int = 0,
+                 gain: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.corpus, self.samples, self.seed, self.gain = corpus, samples, seed, gain
+        self.pieces = pieces_of(corpus, split)
+        self.seconds = np.array([piece.seconds for piece in self.pieces])
+
+    def batch(self, step: int, size: int) -> Batch:
+        """Batch number `step`: audio `[b c t]` with b = size, and a prompt for each crop."""
+        rng = np.random.default_rng((self.seed, step))
+        rate = self.corpus.sample_rate
+        picks = draw(rng, self.seconds, self.samples / rate, size)
+        gains = 10 ** (rng.uniform(*self.gain, size) / 20)
+        audio = np.zeros((size, self.corpus.channels, self.samples), dtype=np.float32)
+        for row, (index, start), gain in zip(audio, picks, gains):
+            found = self._read(self.pieces[index], round(start * rate))
+            row[:, : found.shape[1]] = gain * found
+        return Batch(audio=torch.from_numpy(audio), prompts=[piece_prompt(self.pieces[i]) for i, _ in picks])
+
+    def _read(self, piece: Piece, start: int) -> np.ndarray:
+        path = self.corpus.folder / piece.path
+        try:
+            return sf.read(path, self.samples, start, dtype="float32", always_2d=True)[0].T
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise UserError(f"{path} can't be read ({error}): prepare the corpus again") from error

@@ -1,0 +1,121 @@
+"""One piece of a source made into one file of the corpus. Runs in a worker: everything here pickles."""
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import soundfile as sf
+
+from orchestrion.corpus.captions import caption
+from orchestrion.corpus.corpus import Piece
+from orchestrion.corpus.music import Music
+from orchestrion.corpus.recordings import check_sound, fit, read_recording, sound_attributes, trim_tail
+from orchestrion.corpus.rendering import RATE, calibrated_gain, render
+from orchestrion.corpus.sources import Item
+from orchestrion.corpus.splits import split_of
+from orchestrion.corpus.store import Store
+from orchestrion.errors import UserError
+from orchestrion.storage import replacing
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What every piece of a corpus has in common."""
+
+    sample_rate: int = 44_100
+    channels: int = 2
+    soundfont: Path | None = None  # needed for MIDI only
+    programs: tuple[int, ...] = ()  # General MIDI; each piece gets one of them; none: as the file says
+    reverb: bool = False
+    licence: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A piece made, or the reason why it was refused."""
+
+    key: str
+    piece: Piece | None = None
+    reason: str = ""
+    gains: Mapping[str, float] = field(default_factory=dict)  # by program: what FluidSynth was set to
+
+
+def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
+    """Reads or renders one piece and writes `folder/audio/….flac`.
+
+    A piece that can't be used is an Outcome with its reason; UserError is for what stops all work: a full
+    disk, a soundfont without the program.
+    """
+    try:
+        music = Music.read(store.read(item.notes)) if item.notes else None
+        if item.recording:
+            with store.open(item.recording) as file:
+                audio, rate = read_recording(file)
+    except UserError as error:
+        return Outcome(item.key, reason=str(error))
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise all of them
+        return Outcome(item.key, reason=f"unreadable ({error})")
+    gains, attributes = {}, music.attributes(item.true_tempo) if music else {}
+    if not item.recording:
+        assert music and sound.soundfont
+        program = choose(item.key, sound.programs)
+        played = music.main_program() if program is None else program
+        gain = calibrated_gain(sound.soundfont, played, sound.reverb)
+        gains, attributes["program"] = {str(played): gain}, float(played)
+        try:
+            audio, rate = trim_tail(render(music.midi(program), sound.soundfont, gain, sound.reverb), RATE), RATE
+            check_sound(audio)
+        except UserError as error:
+            return Outcome(item.key, reason=str(error))
+    audio = fit(audio, rate, sound.sample_rate, sound.channels)
+    samples = (audio * 32767).round().astype("<i2")
+    attributes |= sound_attributes(audio, sound.sample_rate) | dict(item.attributes)
+    path = f"audio/{file_name(item.key)}"
+    write_flac(folder / path, samples, sound.sample_rate)
+    return Outcome(item.key, Piece(
+        path=path,
+        seconds=len(samples) / sound.sample_rate,
+        split=item.split or split_of(item.key),
+        caption=caption(item.key, attributes, item.facts),
+        attributes={name: round(value, 4) for name, value in attributes.items()},
+        source=item.key,
+        licence=sound.licence,
+        sha256=hashlib.sha256(samples.tobytes()).hexdigest() if item.recording or not music else music.digest(),
+        facts=dict(item.facts),
+    ), gains=gains)
+
+
+def choose(key: str, programs: tuple[int, ...]) -> int | None:
+    """The program that plays a piece: always the same for one key and one list."""
+    if not programs:
+        return None
+    return programs[int(hashlib.sha256(f"program/{key}".encode()).hexdigest()[:8], 16) % len(programs)]
+
+
+def file_name(key: str) -> str:
+    """A name that every file system takes, readable, and different for every key."""
+    stem = PurePosixPath(key).stem if PurePosixPath(key).suffix[1:].isalnum() else PurePosixPath(key).name
+    readable = re.sub(r"[^A-Za-z0-9_]+", "-", stem)[:60].strip("-") or "piece"
+    return f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:10]}.flac"
+
+
+def write_flac(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    """samples: int16 `[t c]`. Encoded in memory, so that a full disk is told from a damaged piece."""
+    data = io.BytesIO()
+    sf.write(data, samples, sample_rate, format="FLAC", subtype="PCM_16")
+    with replacing(path) as part:
+        part.write_bytes(data.getvalue())
+
+
+def forget(folder: Path, piece: Piece) -> None:
+    """Removes a piece's file."""
+    try:
+        os.remove(folder / piece.path)
+    except FileNotFoundError:
+        pass
