@@ -1,0 +1,347 @@
+"""Musika's latent GAN: any length of latents in parallel windows (Pasini & Schlüter, ISMIR 2022).
+
+    anchors ── interpolate ──► coordinates ┐
+    style vector, constant over a piece ───┴─► halves of a window ──► generator, each by itself ──► latents [b d n]
+
+A coordinate says where in its piece a step is: neighbouring windows share an anchor, so they fit together. A window
+of `latlen` steps is made in two halves that know nothing of each other; the critic sees both, so it judges the seam,
+and seams are all alike: a piece is as long as wanted. Layers, names and widths follow the authors' 44.1 kHz code
+(github.com/marcoppasini/musika, models.py); `latlen` 256 is their network, 128 their `--small` one.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, leaky_relu, pad, silu
+
+from orchestrion.contracts import (
+    Conditioner,
+    Conditioning,
+    Continuous,
+    Edit,
+    Generator,
+    GeneratorConfig,
+    Progress,
+    Space,
+    clip_generators,
+)
+from orchestrion.errors import UserError
+
+START = 4  # steps at the bottom of the generator and at the top of the critic
+HALF = math.sqrt(0.5)
+AT_ONCE = 32  # halves generated at a time
+
+Noise = Callable[[int], Tensor]
+"""Steps n -> normal numbers `[b n]`, new ones on every call."""
+
+
+@dataclass(frozen=True)
+class GanOptions:
+    """truncation: bound of the normal numbers that anchors and style are drawn from, the "variety" knob (the
+    authors offer 0.1 to 3.9). loop: the piece repeats itself every `latlen` steps without a seam."""
+
+    truncation: float = 2.0
+    loop: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.truncation > 0:
+            raise UserError(f"truncation must be above 0, got {self.truncation}: 2 is usual, less is less varied")
+
+
+class LatentGanConfig(GeneratorConfig):
+    base_channels: int = 128
+    latlen: int = 256  # steps in a training window: a power of two
+    coordinates: int = 64
+    style: int = 64
+    multipliers: tuple[int, ...] = (7, 6, 5, 4, 3, 2)  # of base_channels, generator, coarse to fine
+    critic_multipliers: tuple[int, ...] = (3, 4, 5, 6, 7, 7)  # critic, fine to coarse; the last one repeats
+
+    def build(self, space: Space, conditioner: Conditioner | None) -> "LatentGan":
+        if not isinstance(space, Continuous) or space.bands is not None:
+            raise UserError(f"the latent GAN models latents [b d n], not {space}: give it a codec without bands "
+                            "or codebooks")
+        extra = 0
+        if conditioner is not None:
+            if not conditioner.fills & LatentGan.accepts:
+                raise UserError(f"the latent GAN takes {' or '.join(sorted(LatentGan.accepts))}, and "
+                                f"{type(conditioner).__name__} fills {', '.join(sorted(conditioner.fills))}")
+            extra = int(getattr(conditioner, "width", 0))
+        return LatentGan(self, space.channels, extra)
+
+
+class LatentGan(Generator):
+    """channels: of the latents. extra: of the conditioning, added to every step's coordinate."""
+
+    accepts = frozenset({"vector", "frames"})
+    capabilities = frozenset({"loop"})
+    options = GanOptions
+
+    def __init__(self, config: LatentGanConfig, channels: int, extra: int = 0) -> None:
+        super().__init__()
+        self.config, self.channels, self.extra = config, channels, extra
+        self.latlen, self.half = config.latlen, config.latlen // 2
+        if self.latlen < 4 * START or self.latlen & (self.latlen - 1):
+            raise UserError(f"latlen must be a power of two and at least {4 * START}, got {self.latlen}")
+        self.spacing = self.latlen * 3 // 2  # steps between anchors
+        inputs = config.coordinates + config.style + extra
+        widths = [config.base_channels * m for m in config.multipliers]
+        self.net = HalfGenerator(inputs, channels, widths, self.half)
+
+    def critic(self) -> "LatentCritic":
+        """A new critic to train this generator against."""
+        widths = [self.config.base_channels * m for m in self.config.critic_multipliers]
+        return LatentCritic(self.channels + self.extra, widths, self.latlen)
+
+    def per_step(self, conditioning: Conditioning, steps: int) -> Tensor | None:
+        """The conditioning of every step `[b e n]`: frames as they are, the last one held; a vector repeated."""
+        if not self.extra:
+            return None
+        if conditioning.frames is not None:
+            frames = conditioning.frames[..., :steps]
+            return pad(frames, (0, steps - frames.shape[-1]), mode="replicate")
+        if conditioning.vector is None:
+            raise UserError("this generator was trained with conditioning and got none")
+        return conditioning.vector[..., None].expand(-1, -1, steps)
+
+    def imagine(self, count: int, extra: Tensor | None = None) -> Tensor:
+        """Windows for training `[b d latlen]`, from torch's own random state. extra: `[b e latlen]`."""
+        device = next(self.parameters()).device
+        anchors = torch.randn(count, self.config.coordinates, 3, device=device)
+        style = torch.randn(count, self.config.style, 1, device=device)
+        # Crops begin so that an anchor lies in the middle of a half (utils.py, crop_coordinate).
+        start = self.latlen // 4 + self.half * torch.randint(self.spacing // self.half, (count, 1), device=device)
+        steps = start + torch.arange(self.latlen, device=device)
+        x = torch.cat([along(anchors, steps, self.spacing), style.expand(-1, -1, self.latlen)], 1)
+        x = x if extra is None else torch.cat([x, extra], 1)
+        x = rearrange(x, "b e (h n) -> (b h) e n", h=2)
+        made = self.net(x, lambda n: torch.randn(len(x), n, device=device))
+        return rearrange(made, "(b h) d n -> b d (h n)", h=2)
+
+    @torch.no_grad()
+    def sample(self, frames: int, conditioning: Conditioning, seeds: list[int], options: GanOptions | None = None,
+               edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
+        """-> latents `[b d frames]`; the beginning of a clip doesn't depend on its length."""
+        options = options or GanOptions()
+        if edit is not None:
+            raise UserError("the latent GAN can't edit: it can only generate and loop")
+        if frames < 1:
+            raise UserError(f"a piece needs at least one latent frame, got {frames}")
+        halves = 2 if options.loop else math.ceil(frames / self.half)
+        x, noise = self._inputs(halves, seeds, options)
+        extra = self.per_step(conditioning, halves * self.half)
+        if extra is not None:
+            x = torch.cat([x, extra.cpu().float()], 1)
+        rows = rearrange(x, "b e (h n) -> (b h) e n", h=halves)
+        weight = next(self.parameters())
+        made = []
+        for some, table in zip(rows.split(AT_ONCE), noise.flatten(0, 1).split(AT_ONCE)):
+            made.append(self.net(some.to(weight), Slices(table.to(weight))).float())
+            if progress is not None:
+                progress(sum(map(len, made)) / len(rows))
+        latents = rearrange(torch.cat(made), "(b h) d n -> b d (h n)", h=halves)
+        if options.loop:
+            latents = latents.repeat(1, 1, math.ceil(frames / self.latlen))
+        return latents[..., :frames]
+
+    def _inputs(self, halves: int, seeds: Sequence[int], options: GanOptions) -> tuple[Tensor, Tensor]:
+        """Coordinates and style of each clip `[b e halves·half]`, and the net's noise `[b halves samples]`."""
+        steps = torch.arange(halves * self.half)
+        if options.loop:  # two anchors in turn, a half apart
+            spacing, steps, anchors = self.half, steps + self.half, 2
+        else:
+            spacing, steps = self.spacing, steps + self.latlen // 4
+            anchors = int(steps[-1]) // spacing + 2
+        inputs, noise = [], []
+        for generator in clip_generators(seeds):
+            second = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            style = truncated_normal((self.config.style, 1), options.truncation, generator)
+            drawn = [truncated_normal((self.config.coordinates,), options.truncation, generator)
+                     for _ in range(anchors)]
+            points = torch.stack(drawn * 2 if options.loop else drawn, -1)
+            inputs.append(torch.cat([along(points[None], steps[None], spacing)[0],
+                                     style.expand(-1, len(steps))]))
+            noise.append(torch.stack([torch.randn(self.net.noise, generator=second) for _ in range(halves)]))
+        return torch.stack(inputs), torch.stack(noise)
+
+
+def along(anchors: Tensor, steps: Tensor, spacing: int) -> Tensor:
+    """anchors `[b e a]`, `spacing` steps apart, at `steps` `[b n]` -> `[b e n]`.
+
+    Linear, taken half a step late: the authors average neighbours so that an even window has its anchor in the
+    middle (utils.py, center_coordinate).
+    """
+    segment = steps // spacing
+    share = ((steps % spacing + 0.5) / spacing)[:, None]
+    index = segment[:, None].expand(-1, anchors.shape[1], -1)
+    return anchors.gather(2, index).lerp(anchors.gather(2, index + 1), share.to(anchors.dtype))
+
+
+def truncated_normal(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers given that they lie in [-bound, bound], by the inverse distribution function."""
+    reach = math.erf(bound / math.sqrt(2))
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return (torch.erfinv((2 * uniform - 1) * reach) * math.sqrt(2)).clamp(-bound, bound).float()
+
+
+class Slices:
+    """Noise that was drawn before: `[b samples]`, handed out layer by layer."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table, self.at = table, 0
+
+    def __call__(self, steps: int) -> Tensor:
+        self.at += steps
+        return self.table[:, self.at - steps : self.at]
+
+
+# Generator
+
+
+class HalfGenerator(nn.Module):
+    """Coordinates `[b e half]` -> latents `[b d half]`, from 4 steps up; each scale is told its own coordinates.
+
+    widths: coarse to fine. Stages that aren't needed to reach `half` keep the length, with 1-tap convolutions.
+    """
+
+    def __init__(self, inputs: int, outputs: int, widths: Sequence[int], half: int) -> None:
+        super().__init__()
+        doublings = int(math.log2(half // START))
+        if len(widths) - 1 < doublings:
+            raise UserError(f"a window of {2 * half} steps needs at least {doublings + 1} multipliers, "
+                            f"got {len(widths)}")
+        level = len(widths) - 1 - doublings  # stages that don't double
+        self.enter = nn.Linear(2 * inputs, START * widths[0])
+        self.modulate = Modulate(inputs, widths[0])
+        pairs = list(zip(widths, widths[1:]))
+        self.stages = nn.ModuleList(
+            Stage(a, b, inputs, double=i >= level) for i, (a, b) in enumerate(pairs[:-1])
+        )
+        last, width = pairs[-1]
+        self.last = Resample(last, width, double=doublings > 0)
+        self.last_modulate = Modulate(inputs, width)
+        self.leave = Same(width, outputs, 4)
+        lengths = [START * 2 ** max(0, i - level + 1) for i in range(len(pairs))]
+        self.noise = START + 2 * sum(lengths[:-1]) + lengths[-1]  # normal numbers that a half needs
+        init_he(self)
+
+    def forward(self, x: Tensor, noise: Noise) -> Tensor:
+        scales = {x.shape[-1]: x}  # the coordinates, averaged by 2 again and again, by length
+        while min(scales) > START // 2:
+            scales[min(scales) // 2] = avg_pool1d(scales[min(scales)], 2)
+        h = self.enter(scales[START // 2].mT.flatten(1)).unflatten(1, (START, -1)).mT
+        h = silu(self.modulate(h, scales[START], noise))
+        for stage in self.stages:
+            h = stage(h, scales, noise)
+        h = self.last(h)
+        return self.leave(silu(self.last_modulate(h, scales[h.shape[-1]], noise)))
+
+
+class Stage(nn.Module):
+    """Two convolutions, the first of which doubles the length, beside a pixel-shuffled shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, coordinates: int, double: bool) -> None:
+        super().__init__()
+        self.double = double
+        self.first, self.first_modulate = Resample(inputs, outputs, double), Modulate(coordinates, outputs)
+        self.second, self.second_modulate = Same(outputs, outputs, 4 if double else 1), Modulate(coordinates, outputs)
+        self.shortcut = nn.Conv1d(inputs // 2 if double else inputs, outputs, 1)
+
+    def forward(self, x: Tensor, scales: dict[int, Tensor], noise: Noise) -> Tensor:
+        h = self.first(x)
+        h = HALF * silu(self.first_modulate(h, scales[h.shape[-1]], noise))
+        h = HALF * silu(self.second_modulate(self.second(h), scales[h.shape[-1]], noise))
+        side = rearrange(x, "b (c s) n -> b c (n s)", s=2) if self.double else x
+        return h + self.shortcut(side)
+
+
+class Modulate(nn.Module):
+    """Noise with a learned gain; then divided by its deviation over time and multiplied by a projection of the
+    coordinates. Unlike adaptive instance normalisation, the mean stays (models.py, adain)."""
+
+    def __init__(self, coordinates: int, channels: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(1))
+        self.scale = nn.Conv1d(coordinates, channels, 1)
+
+    def forward(self, x: Tensor, coordinates: Tensor, noise: Noise) -> Tensor:
+        x = x + (self.gain * noise(x.shape[-1]).to(x.dtype))[:, None]
+        deviation = x.float().var(-1, correction=0, keepdim=True).clamp_min(1e-12).sqrt() + 1e-5
+        return x / deviation.to(x.dtype) * self.scale(coordinates)
+
+
+class Resample(nn.Sequential):
+    """A transposed convolution that doubles the length, or a 1-tap one that keeps it."""
+
+    def __init__(self, inputs: int, outputs: int, double: bool) -> None:
+        super().__init__(nn.ConvTranspose1d(inputs, outputs, 4, 2, 1) if double else nn.Conv1d(inputs, outputs, 1))
+
+
+class Same(nn.Conv1d):
+    """TensorFlow's "same" convolution, stride 1: of an odd padding, the larger part goes behind."""
+
+    def __init__(self, inputs: int, outputs: int, taps: int) -> None:
+        super().__init__(inputs, outputs, taps)
+        self.room = ((taps - 1) // 2, taps // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(pad(x, self.room))
+
+
+# Critic
+
+
+class LatentCritic(nn.Module):
+    """Windows `[b d latlen]`, beside their conditioning `[b e latlen]` -> one number each `[b]`. No norm."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], latlen: int) -> None:
+        super().__init__()
+        halvings = int(math.log2(latlen // START)) - 1  # after the first
+        widths = [*widths, *[widths[-1]] * halvings][: halvings + 1]
+        self.enter = nn.Conv1d(inputs, widths[0], 4, 2, 1)
+        self.blocks = nn.ModuleList(
+            # models.py: from the fifth block on, the first convolution has one tap
+            CriticBlock(a, b, taps=4 if i < 4 else 1) for i, (a, b) in enumerate(zip(widths, widths[1:]))
+        )
+        self.mix = Same(widths[-1], widths[-1], 3)
+        self.leave = nn.Linear(START * widths[-1], 1)
+        init_he(self)
+
+    def forward(self, x: Tensor, extra: Tensor | None = None) -> Tensor:
+        x = x if extra is None else torch.cat([x, extra], 1)
+        x = leaky_relu(self.enter(x), 0.2)
+        for block in self.blocks:
+            x = block(x)
+        x = leaky_relu(self.mix(x), 0.2)
+        return self.leave(x.mT.flatten(1))[:, 0].float()
+
+
+class CriticBlock(nn.Module):
+    """Two convolutions, the second of which halves the length, beside an averaged shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, taps: int) -> None:
+        super().__init__()
+        self.first = Same(inputs, inputs, taps)
+        self.second = nn.Conv1d(inputs, outputs, 4, 2, 1)
+        self.shortcut = nn.Conv1d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = HALF * leaky_relu(self.first(x), 0.2)
+        h = HALF * leaky_relu(self.second(h), 0.2)
+        return h + self.shortcut(avg_pool1d(x, 2))
+
+
+@torch.no_grad()
+def init_he(net: nn.Module) -> None:
+    """Keras' `he_uniform`, biases 0. Keras counts a transposed convolution's fan-in from its outputs."""
+    for module in net.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d):
+            fan_in: Any = module.weight[0].numel()
+            limit = math.sqrt(6 / fan_in)
+            module.weight.uniform_(-limit, limit)
+            if module.bias is not None:
+                module.bias.zero_()
