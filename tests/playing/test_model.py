@@ -1,0 +1,110 @@
+import pytest
+import torch
+from toys import ToyCodecConfig, toy_model_folder, toy_system
+
+from orchestrion import Audio, Prompt, load
+from orchestrion.audio.levels import CEILING_DB, from_decibels, true_peak
+from orchestrion.errors import UserError
+from orchestrion.playing.model import Model
+from orchestrion.systems.folder import About
+from orchestrion.systems.system import SystemConfig
+
+
+@pytest.fixture
+def model():
+    return Model(toy_system(), About(name="toy", licence="MIT", defaults={"steps": 3}), device="cpu",
+                 dtype="float32")
+
+
+def test_a_clip_is_as_long_as_asked_and_says_how_it_was_made(model):
+    clip = model.generate(duration=1.2345, seed=7)
+    assert clip.samples.shape == (2, round(1.2345 * 8000))
+    record = clip.provenance
+    assert (record["model"], record["seed"], record["duration"], record["licence"]) == ("toy", 7, 1.2345, "MIT")
+    assert record["settings"] == {"steps": 3, "variety": 1.0, "device": "cpu", "dtype": "float32"}
+
+
+def test_the_same_seed_gives_the_same_samples(model):
+    assert torch.equal(model.generate(duration=1, seed=3).samples, model.generate(duration=1, seed=3).samples)
+    other = model.generate(duration=1, seed=4).samples
+    assert (model.generate(duration=1, seed=3).samples - other).abs().max() > 0.1
+
+
+def test_a_clip_is_the_same_alone_and_in_a_batch(model):
+    alone = model.generate(duration=1, seed=2).samples
+    batch = model.generate_batch([None] * 3, 1, [1, 2, 3])
+    assert torch.allclose(batch[1].samples, alone, atol=1e-3)
+
+
+def test_generated_audio_stays_under_the_ceiling(model):
+    for seed in range(3):
+        loud = model.generate(duration=1, seed=seed, options={"variety": 50.0})
+        assert true_peak(loud.samples) == pytest.approx(from_decibels(CEILING_DB), rel=1e-3)
+    quiet = model.generate(duration=1, seed=0, options={"variety": 0.01}).samples
+    assert quiet.abs().max() < 0.5
+
+
+def test_files_hold_what_generate_returns(model, tmp_path):
+    model.write_batch([tmp_path / "a.wav", tmp_path / "b.wav"], [None, None], 2.0, [5, 6], {"variety": 9.0})
+    expected = model.generate_batch([None, None], 2.0, [5, 6], {"variety": 9.0})
+    for name, clip in zip("ab", expected):
+        assert (Audio.read(tmp_path / f"{name}.wav").samples - clip.samples).abs().max() < 1.01 / 32768
+
+
+def test_options_come_from_the_family_the_model_and_the_user_in_this_order(model):
+    assert (model.options().steps, model.options().variety) == (3, 1.0)
+    assert model.options({"steps": 9, "variety": None}).steps == 9
+    with pytest.raises(UserError, match="no option 'stepz'.*did you mean 'steps'"):
+        model.options({"stepz": 9})
+
+
+def test_encoding_brings_audio_to_the_models_rate_and_channels(model):
+    tone = Audio(torch.sin(torch.arange(16000 * 2) * 0.05)[None], 16000)
+    assert model.encode(tone).shape == (1, 8, 160)
+    back = model.reconstruct(tone)
+    assert (back.sample_rate, back.channels, back.duration) == (8000, 2, 2.0)
+    assert back.provenance["verb"] == "reconstruct"
+
+
+def test_stream_gives_the_whole_in_blocks(model):
+    latents = model.sample([None], 30.0, [1], model.options())
+    blocks = list(model.stream(latents, length=240_000))
+    assert len(blocks) > 1
+    whole = model.system.codec.decode(latents)[0, :, :240_000]
+    assert torch.allclose(torch.cat(blocks, -1), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("call, sentence", [
+    (lambda m: m.generate(duration=-1), "a duration is a number of seconds above 0, not -1"),
+    (lambda m: m.generate(duration=float("nan")), "a duration is"),
+    (lambda m: m.generate(seed=-5, duration=1), "a seed is a whole number"),
+    (lambda m: m.generate("calm", duration=1), "takes no prompt"),
+    (lambda m: m.generate(Prompt(attributes={"tempo": 90}), duration=1), "takes no prompt"),
+    (lambda m: m.encode(Audio(torch.zeros(1, 0), 8000)), "no sound to encode"),
+])
+def test_what_can_not_be_done_is_refused(model, call, sentence):
+    with pytest.raises(UserError, match=sentence):
+        call(model)
+
+
+def test_a_codec_alone_generates_nothing():
+    codec = Model(SystemConfig(codec=ToyCodecConfig()).build(), About(name="toy-codec"))
+    with pytest.raises(UserError, match="toy-codec is a codec"):
+        codec.generate(duration=1)
+
+
+def test_devices_and_precisions_that_are_not_there_are_refused(tmp_path):
+    toy_model_folder(tmp_path / "toy")
+    with pytest.raises(UserError, match="no device 'cuda:7'"):
+        load(tmp_path / "toy", device="cuda:7")
+    with pytest.raises(UserError, match="no device 'gpu'"):
+        load(tmp_path / "toy", device="gpu")
+    with pytest.raises(UserError, match="no precision 'int3'"):
+        load(tmp_path / "toy", dtype="int3")
+
+
+def test_bfloat16_sounds_nearly_the_same(tmp_path):
+    toy_model_folder(tmp_path / "toy")
+    fine = load(tmp_path / "toy", device="cpu", dtype="float32").generate(duration=1, seed=1).samples
+    coarse = load(tmp_path / "toy", device="cpu", dtype="bfloat16").generate(duration=1, seed=1).samples
+    assert 0 < (fine - coarse).abs().max() < 0.05
