@@ -16,20 +16,23 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help="Folder or zip of audio or MIDI, POP909, MAESTRO, ADL Piano MIDI")],
+    source: Annotated[str, typer.Argument(help="Folder or zip of audio or MIDI; POP909, MAESTRO, ADL")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the corpus")],
     name: Annotated[str | None, typer.Option(help="The corpus's name; by default the source's")] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the music, where the source has none")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="The music's licence, where the source states none")
+    ] = None,
     sample_rate: Annotated[int, typer.Option(help="Hz")] = 44_100,
     channels: Annotated[int, typer.Option(help="1 or 2")] = 2,
-    soundfont: Annotated[Path | None, typer.Option(help="An .sf2 or .sf3 file to play MIDI with")] = None,
-    program: Annotated[str | None, typer.Option(help="General MIDI programs, as in 0,4,11; each piece gets one; "
-                                                "by default as the file says")] = None,
+    soundfont: Annotated[Path | None, typer.Option(help="An .sf2 or .sf3 to play MIDI with")] = None,
+    program: Annotated[
+        str | None, typer.Option(help="General MIDI programs, as 0,4,11: each piece gets one")
+    ] = None,
     reverb: Annotated[bool, typer.Option("--reverb", help="FluidSynth's reverb and chorus")] = False,
     limit: Annotated[int | None, typer.Option(help="At most this many pieces")] = None,
     hours: Annotated[float | None, typer.Option(help="Stop at this many hours of music")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core")] = None,
-    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, as in tcp://host:8786")] = None,
+    cluster: Annotated[str | None, typer.Option(help="A Dask scheduler, as tcp://host:8786")] = None,
 ) -> None:
     """Make a corpus from a folder or a zip of music; after a kill the same command goes on."""
     from rich.console import Console
@@ -38,18 +41,38 @@ def prepare(
     from orchestrion.corpus.preparing import PrepareOptions
     from orchestrion.corpus.preparing import prepare as run
 
-    options = PrepareOptions(name, licence, sample_rate, channels, soundfont, programs(program), reverb,
-                             limit, hours, workers, cluster)
+    options = PrepareOptions(
+        name,
+        licence,
+        sample_rate,
+        channels,
+        soundfont,
+        programs(program),
+        reverb,
+        limit,
+        hours,
+        workers,
+        cluster,
+    )
     console = Console()
-    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[heard]}"),
-               TimeRemainingColumn())
+    columns = (
+        TextColumn("preparing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[heard]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None, heard="")
 
         def show(summary: "Summary") -> None:
             seen = summary.pieces + (0 if limit else summary.rejected.total())
-            bar.update(task, total=summary.total, completed=seen,
-                       heard=f"{summary.seconds / 3600:.2f} h, {summary.speed:.0f}x real time")
+            bar.update(
+                task,
+                total=summary.total,
+                completed=seen,
+                heard=f"{summary.seconds / 3600:.2f} h, {summary.speed:.0f}x real time",
+            )
 
         summary = run(source, output, options, show)
     report(console, summary, output)
@@ -66,9 +89,15 @@ def programs(text: str | None) -> tuple[int, ...]:
 def report(console, summary: "Summary", output: Path) -> None:
     splits = ", ".join(f"{summary.splits[name]} {name}" for name in ("train", "validation", "test"))
     speed = f", made at {summary.speed:.0f}x real time" if summary.made else ", all of it made before"
-    console.print(f"{output}: {summary.pieces} pieces ({splits}), {summary.seconds / 3600:.2f} hours{speed}",
-                  highlight=False, soft_wrap=True)
+    console.print(
+        f"{output}: {summary.pieces} pieces ({splits}), {summary.seconds / 3600:.2f} hours{speed}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if summary.rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.most_common())
-        console.print(f"{summary.rejected.total()} refused ({reasons}): see {output / 'rejected.jsonl'}",
-                      highlight=False, soft_wrap=True)
+        console.print(
+            f"{summary.rejected.total()} refused ({reasons}): see {output / 'rejected.jsonl'}",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -10,8 +10,14 @@ NOTES = ("C", "C sharp", "D", "E flat", "E", "F", "F sharp", "G", "A flat", "A",
 # Attribute: (bin edges, a phrase for each bin). An empty phrase is too ordinary to be mentioned.
 WORDS: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {
     "tempo": ((66, 84, 108, 132), ("very slow", "slow", "moderate tempo", "fast", "very fast")),
-    "density": ((3, 5, 8, 12), ("sparse notes", "unhurried notes", "flowing notes", "busy", "dense and busy")),
-    "pitch": ((52, 58, 66, 70), ("low register", "rather low", "middle register", "rather high", "high register")),
+    "density": (
+        (3, 5, 8, 12),
+        ("sparse notes", "unhurried notes", "flowing notes", "busy", "dense and busy"),
+    ),
+    "pitch": (
+        (52, 58, 66, 70),
+        ("low register", "rather low", "middle register", "rather high", "high register"),
+    ),
     "span": ((18, 36), ("narrow range", "", "wide range")),
     "velocity": ((45, 62, 80, 100), ("very soft", "soft", "moderately loud", "loud", "very loud")),
     "dynamics": ((6, 20), ("even dynamics", "", "contrasting dynamics")),
@@ -22,8 +28,14 @@ WORDS: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {
     "level": ((-30, -22, -14), ("very quiet", "quiet", "", "loud")),
 }
 MOODS = {(0, 0): "sad, calm", (0, 1): "dark, driving", (1, 0): "peaceful, warm", (1, 1): "bright, lively"}
-TEMPLATES = ("{what}, {list}", "{list}, {what}", "{what}: {list}", "{list}. {What}.", "{What}. {List}.",
-             "a piece of {what}, {list}")
+TEMPLATES = (
+    "{what}, {list}",
+    "{list}, {what}",
+    "{what}: {list}",
+    "{list}. {What}.",
+    "{What}. {List}.",
+    "a piece of {what}, {list}",
+)
 
 
 def caption(key: str, attributes: Mapping[str, float], facts: Mapping[str, str]) -> str:
@@ -45,7 +57,9 @@ def caption(key: str, attributes: Mapping[str, float], facts: Mapping[str, str])
 
 def subject(attributes: Mapping[str, float], facts: Mapping[str, str]) -> str:
     """What is heard: `pop piano`, `jazz vibraphone`; a genre alone gives `jazz music`."""
-    player = instrument(int(attributes["program"])) if "program" in attributes else facts.get("instrument", "")
+    player = (
+        instrument(int(attributes["program"])) if "program" in attributes else facts.get("instrument", "")
+    )
     genre = facts.get("subgenre") or facts.get("genre") or ""
     return " ".join(filter(None, (genre.lower(), player or ("music" if genre else ""))))
 

@@ -53,20 +53,32 @@ class Corpus:
         """Raises UserError where the folder is missing, is no corpus, or is empty."""
         folder = Path(folder)
         if not folder.is_dir():
-            raise UserError(f"there is no corpus at {folder}: make one with `orchestrion prepare SOURCE -o {folder}`")
+            raise UserError(
+                f"there is no corpus at {folder}: make one with `orchestrion prepare SOURCE -o {folder}`"
+            )
         try:
             facts = json.loads((folder / "corpus.json").read_text())
             lines = (folder / "manifest.jsonl").read_text().splitlines()
             pieces = tuple(Piece.from_json(line) for line in lines if line.strip())
-            corpus = cls(folder, facts["name"], int(facts["sample_rate"]), int(facts["channels"]),
-                         facts.get("licence", "unknown"), pieces)
+            corpus = cls(
+                folder,
+                facts["name"],
+                int(facts["sample_rate"]),
+                int(facts["channels"]),
+                facts.get("licence", "unknown"),
+                pieces,
+            )
         except FileNotFoundError as error:
-            raise UserError(f"{folder} is not a finished corpus: {Path(error.filename).name} is missing; "
-                            "run `orchestrion prepare` again, it goes on where it stopped") from error
+            raise UserError(
+                f"{folder} is not a finished corpus: {Path(error.filename).name} is missing; "
+                "run `orchestrion prepare` again, it goes on where it stopped"
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"the corpus at {folder} is damaged ({error}): prepare it again") from error
         if not pieces:
-            raise UserError(f"the corpus at {folder} is empty: see {folder / 'rejected.jsonl'} for the reasons")
+            raise UserError(
+                f"the corpus at {folder} is empty: see {folder / 'rejected.jsonl'} for the reasons"
+            )
         return corpus
 
     def split(self, name: str) -> list[Piece]:

@@ -4,8 +4,9 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from orchestrion.contracts import Batch, Prompt
+from orchestrion.contracts import Batch, Codec, Discrete, Progress, Prompt
 from orchestrion.corpus.corpus import Corpus, Piece
+from orchestrion.corpus.latents import cached_latents
 from orchestrion.errors import UserError
 
 
@@ -20,8 +21,12 @@ def pieces_of(corpus: Corpus, split: str) -> list[Piece]:
 def piece_prompt(piece: Piece) -> Prompt:
     """What the manifest knows of a piece, as a prompt."""
     numbers = {k: float(v) for k, v in piece.attributes.items() if isinstance(v, int | float)}
-    return Prompt(text=piece.caption or None, artist=piece.facts.get("artist") or piece.facts.get("composer"),
-                  genre=piece.facts.get("genre"), attributes=numbers)
+    return Prompt(
+        text=piece.caption or None,
+        artist=piece.facts.get("artist") or piece.facts.get("composer"),
+        genre=piece.facts.get("genre"),
+        attributes=numbers,
+    )
 
 
 def draw(rng: np.random.Generator, seconds: np.ndarray, crop: float, size: int) -> list[tuple[int, float]]:
@@ -37,8 +42,9 @@ def draw(rng: np.random.Generator, seconds: np.ndarray, crop: float, size: int) 
 class AudioCrops:
     """Crops of `samples` samples; `gain` is a range in dB from which each crop's level is drawn."""
 
-    def __init__(self, corpus: Corpus, split: str, samples: int, seed: int = 0,
-                 gain: tuple[float, float] = (0.0, 0.0)) -> None:
+    def __init__(
+        self, corpus: Corpus, split: str, samples: int, seed: int = 0, gain: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
         self.corpus, self.samples, self.seed, self.gain = corpus, samples, seed, gain
         self.pieces = pieces_of(corpus, split)
         self.seconds = np.array([piece.seconds for piece in self.pieces])
@@ -61,3 +67,35 @@ class AudioCrops:
             return sf.read(path, self.samples, start, dtype="float32", always_2d=True)[0].T
         except (sf.LibsndfileError, RuntimeError) as error:
             raise UserError(f"{path} can't be read ({error}): prepare the corpus again") from error
+
+
+class LatentCrops:
+    """Crops of `frames` frames of a frozen codec's standardised latents, which are made when first needed."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: str,
+        codec: Codec,
+        frames: int,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self.frames, self.seed = frames, seed
+        self.tokens = isinstance(codec.space, Discrete)
+        self.pieces = pieces_of(corpus, split)
+        self.latents = cached_latents(corpus, self.pieces, split, codec, progress)
+
+    def batch(self, step: int, size: int) -> Batch:
+        """Batch number `step`: latents `[b d n]` in float32 (tokens `[b k n]` in int64) with b = size and
+        n = frames, and a prompt for each crop. A shorter piece is followed by silence."""
+        rng = np.random.default_rng((self.seed, step))
+        found = self.latents
+        picks = draw(rng, found.counts.astype(float), self.frames, size)
+        crops = np.empty((size, self.frames, *found.frames.shape[1:]), found.frames.dtype)
+        for crop, (index, start) in zip(crops, picks):
+            first = found.starts[index] + min(round(start), max(found.counts[index] - self.frames, 0))
+            count = min(self.frames, found.counts[index])
+            crop[:count], crop[count:] = found.frames[first : first + count], found.silence
+        latents = torch.from_numpy(crops.astype(np.int64 if self.tokens else np.float32)).movedim(1, -1)
+        return Batch(latents=latents.contiguous(), prompts=[piece_prompt(self.pieces[i]) for i, _ in picks])

@@ -30,9 +30,13 @@ class Journal:
         self.gains: dict[str, float] = {}
         begun = self._recall()
         if begun is not None and begun != settings:
-            differ = sorted(name for name in begun.keys() | settings.keys() if begun.get(name) != settings.get(name))
-            raise UserError(f"{folder} was prepared with another {', another '.join(differ)} "
-                            f"({begun.get(differ[0])} and not {settings.get(differ[0])}): choose another folder")
+            differ = sorted(
+                name for name in begun.keys() | settings.keys() if begun.get(name) != settings.get(name)
+            )
+            raise UserError(
+                f"{folder} was prepared with another {', another '.join(differ)} "
+                f"({begun.get(differ[0])} and not {settings.get(differ[0])}): choose another folder"
+            )
         try:
             (folder / "audio").mkdir(parents=True, exist_ok=True)
             self._file = (folder / PART).open("a", encoding="utf-8")
@@ -65,8 +69,10 @@ class Journal:
                     piece = Piece.from_json(line)
                     self.outcomes[piece.source] = Outcome(piece.source, piece)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.folder} holds a corpus that can't be read ({error}): remove it, "
-                            "or choose another folder") from error
+            raise UserError(
+                f"{self.folder} holds a corpus that can't be read ({error}): remove it, "
+                "or choose another folder"
+            ) from error
         part = self.folder / PART
         for number, line in enumerate(part.read_text(encoding="utf-8").splitlines() if part.exists() else ()):
             try:
@@ -76,10 +82,19 @@ class Journal:
             if number == 0:
                 begun = data.get("settings")
             else:
-                self._remember(Outcome(data["key"], Piece(**data["piece"]) if data["piece"] else None,
-                                       data["reason"], data["gains"]))
-        missing = [key for key, done in self.outcomes.items()
-                   if done.piece and not (self.folder / done.piece.path).exists()]
+                self._remember(
+                    Outcome(
+                        data["key"],
+                        Piece(**data["piece"]) if data["piece"] else None,
+                        data["reason"],
+                        data["gains"],
+                    )
+                )
+        missing = [
+            key
+            for key, done in self.outcomes.items()
+            if done.piece and not (self.folder / done.piece.path).exists()
+        ]
         for key in missing:
             del self.outcomes[key]
         return begun
@@ -92,15 +107,19 @@ class Journal:
         """Remembers an outcome, on disk too."""
         self._remember(outcome)
         piece = json.loads(outcome.piece.to_json()) if outcome.piece else None
-        self._line({"key": outcome.key, "piece": piece, "reason": outcome.reason, "gains": dict(outcome.gains)})
+        self._line(
+            {"key": outcome.key, "piece": piece, "reason": outcome.reason, "gains": dict(outcome.gains)}
+        )
 
     def _line(self, data: dict[str, Any]) -> None:
         try:
             self._file.write(json.dumps(data, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
-            raise UserError(f"{self.folder} can't be written ({error.strerror}): make room and run the same "
-                            "command again, it goes on where it stopped") from error
+            raise UserError(
+                f"{self.folder} can't be written ({error.strerror}): make room and run the same "
+                "command again, it goes on where it stopped"
+            ) from error
 
     def close(self) -> None:
         self._file.close()
@@ -109,17 +128,26 @@ class Journal:
         """Writes the corpus's files and ends the journal. Raises UserError where there is no piece at all."""
         pieces = sorted((o.piece for o in self.outcomes.values() if o.piece), key=lambda piece: piece.source)
         refused = [(o.key, o.reason) for o in self.outcomes.values() if not o.piece] + list(strays)
-        lines = [json.dumps({"source": key, "reason": reason}, ensure_ascii=False) for key, reason in sorted(refused)]
+        lines = [
+            json.dumps({"source": key, "reason": reason}, ensure_ascii=False)
+            for key, reason in sorted(refused)
+        ]
         self._write("rejected.jsonl", lines)
         if not pieces:
             self.close()
             (self.folder / PART).unlink()
             why = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
-            raise UserError(f"no piece could be used, {len(refused)} were refused (see "
-                            f"{self.folder / 'rejected.jsonl'}){why}")
+            raise UserError(
+                f"no piece could be used, {len(refused)} were refused (see "
+                f"{self.folder / 'rejected.jsonl'}){why}"
+            )
         self._write("manifest.jsonl", [piece.to_json() for piece in pieces])
-        facts = facts | {"hours": round(sum(p.seconds for p in pieces) / 3600, 4), "pieces": len(pieces),
-                         "gains": dict(sorted(self.gains.items())), "settings": self.settings}
+        facts = facts | {
+            "hours": round(sum(p.seconds for p in pieces) / 3600, 4),
+            "pieces": len(pieces),
+            "gains": dict(sorted(self.gains.items())),
+            "settings": self.settings,
+        }
         self._write("corpus.json", [json.dumps(facts, ensure_ascii=False, indent=2)])
         self.close()
         (self.folder / PART).unlink()

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -59,7 +58,7 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
                 audio, rate = read_recording(file)
     except UserError as error:
         return Outcome(item.key, reason=str(error))
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise all of them
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise each
         return Outcome(item.key, reason=f"unreadable ({error})")
     gains, attributes = {}, music.attributes(item.true_tempo) if music else {}
     if not item.recording:
@@ -69,26 +68,32 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
         gain = calibrated_gain(sound.soundfont, played, sound.reverb)
         gains, attributes["program"] = {str(played): gain}, float(played)
         try:
-            audio, rate = trim_tail(render(music.midi(program), sound.soundfont, gain, sound.reverb), RATE), RATE
-            check_sound(audio)
+            played_out = render(music.midi(program), sound.soundfont, gain, sound.reverb)
+            check_sound(played_out)
         except UserError as error:
             return Outcome(item.key, reason=str(error))
+        audio, rate = trim_tail(played_out, RATE), RATE
     audio = fit(audio, rate, sound.sample_rate, sound.channels)
     samples = (audio * 32767).round().astype("<i2")
     attributes |= sound_attributes(audio, sound.sample_rate) | dict(item.attributes)
+    heard = music.digest() if music and not item.recording else hashlib.sha256(samples.tobytes()).hexdigest()
     path = f"audio/{file_name(item.key)}"
     write_flac(folder / path, samples, sound.sample_rate)
-    return Outcome(item.key, Piece(
-        path=path,
-        seconds=len(samples) / sound.sample_rate,
-        split=item.split or split_of(item.key),
-        caption=caption(item.key, attributes, item.facts),
-        attributes={name: round(value, 4) for name, value in attributes.items()},
-        source=item.key,
-        licence=sound.licence,
-        sha256=hashlib.sha256(samples.tobytes()).hexdigest() if item.recording or not music else music.digest(),
-        facts=dict(item.facts),
-    ), gains=gains)
+    return Outcome(
+        item.key,
+        Piece(
+            path=path,
+            seconds=len(samples) / sound.sample_rate,
+            split=item.split or split_of(item.key),
+            caption=caption(item.key, attributes, item.facts),
+            attributes={name: round(value, 4) for name, value in attributes.items()},
+            source=item.key,
+            licence=sound.licence,
+            sha256=heard,
+            facts=dict(item.facts),
+        ),
+        gains=gains,
+    )
 
 
 def choose(key: str, programs: tuple[int, ...]) -> int | None:
@@ -115,7 +120,4 @@ def write_flac(path: Path, samples: np.ndarray, sample_rate: int) -> None:
 
 def forget(folder: Path, piece: Piece) -> None:
     """Removes a piece's file."""
-    try:
-        os.remove(folder / piece.path)
-    except FileNotFoundError:
-        pass
+    (folder / piece.path).unlink(missing_ok=True)

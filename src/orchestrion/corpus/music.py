@@ -62,8 +62,9 @@ class Music:
         """A hash of what is played, whatever the file calls it: notes to the millisecond, and pedals."""
         notes = np.stack([(self.start * 1000).round(), (self.end * 1000).round(), self.pitch, self.velocity])
         order = np.lexsort(notes)
-        return hashlib.sha256(notes[:, order].astype("<i8").tobytes()
-                              + (self.pedals * 1000).round().astype("<i8").tobytes()).hexdigest()
+        return hashlib.sha256(
+            notes[:, order].astype("<i8").tobytes() + (self.pedals * 1000).round().astype("<i8").tobytes()
+        ).hexdigest()
 
     def main_program(self) -> int:
         """The program that plays most of the notes."""
@@ -80,8 +81,11 @@ class Music:
         for track in self.file.tracks:
             kept, waited = mido.MidiTrack(), 0
             if program is not None and not file.tracks:
-                kept += [mido.Message("program_change", channel=c, program=program) for c in range(16)
-                         if c != DRUMS]
+                kept += [
+                    mido.Message("program_change", channel=c, program=program)
+                    for c in range(16)
+                    if c != DRUMS
+                ]
             for message in track:
                 waited += message.time
                 if _kept(message, program):
@@ -145,7 +149,9 @@ def _read_notes(file: Any) -> Music:
     seconds, ticks, tempo = 0.0, 0, 500_000
     programs, tempos = [0] * 16, [(0.0, 120.0)]
     held: dict[tuple[int, int], list[tuple[float, int, int, int]]] = {}
-    notes, down, pedals = [], {}, []
+    notes: list[tuple[float, float, float, int, int, int]] = []
+    down: dict[int, float] = {}  # since when each channel's pedal is down
+    pedals: list[tuple[float, float]] = []
 
     def lift(channel: int, pitch: int) -> None:
         if waiting := held.get((channel, pitch)):
@@ -163,7 +169,8 @@ def _read_notes(file: Any) -> Music:
             programs[message.channel] = message.program
         elif message.type == "note_on" and message.velocity > 0:
             held.setdefault((message.channel, message.note), []).append(
-                (seconds, ticks, message.velocity, programs[message.channel]))
+                (seconds, ticks, message.velocity, programs[message.channel])
+            )
         elif message.type in ("note_on", "note_off"):
             lift(message.channel, message.note)
         elif message.type == "control_change" and message.control == 64:
@@ -176,8 +183,10 @@ def _read_notes(file: Any) -> Music:
             lift(channel, pitch)
     pedals += [(start, seconds) for start in down.values()]
     table = np.array(sorted(notes), dtype=float).reshape(-1, 6).T
-    whole = [row.astype(int) for row in table[3:]]
-    return Music(*table[:3], *whole, np.array(tempos), union(np.array(pedals).reshape(-1, 2)), file)
+    start, end, beat = table[:3]
+    pitch, velocity, program = table[3:].astype(int)
+    spans = union(np.array(pedals).reshape(-1, 2))
+    return Music(start, end, beat, pitch, velocity, program, np.array(tempos), spans, file)
 
 
 def union(spans: np.ndarray) -> np.ndarray:

@@ -85,8 +85,13 @@ Watch = Callable[[Summary], None]
 """Called after every piece."""
 
 
-def prepare(source: str | Path, output: str | Path, options: PrepareOptions | None = None,
-            progress: Watch | None = None, executor: Executor | None = None) -> Summary:
+def prepare(
+    source: str | Path,
+    output: str | Path,
+    options: PrepareOptions | None = None,
+    progress: Watch | None = None,
+    executor: Executor | None = None,
+) -> Summary:
     """Makes (or goes on with) the corpus `output` from the collection `source`.
 
     The same command after a kill does only what is missing; with a higher `limit` or new files it adds.
@@ -102,8 +107,14 @@ def prepare(source: str | Path, output: str | Path, options: PrepareOptions | No
     if output == Path(store.address) or Path(store.address) in output.parents:
         raise UserError(f"the corpus {output} would lie inside its own source: choose a folder outside")
     pieces = sorted(collection.pieces(), key=lambda piece: place_of(f"order/{piece}"))
-    sound = Sound(options.sample_rate, options.channels, soundfont_for(collection, pieces, options),
-                  options.programs, options.reverb, options.licence or collection.licence)
+    sound = Sound(
+        options.sample_rate,
+        options.channels,
+        soundfont_for(collection, pieces, options),
+        options.programs,
+        options.reverb,
+        options.licence or collection.licence,
+    )
     journal = Journal(output, settings(collection, sound))
     summary = Summary(total=min(len(pieces), options.limit or len(pieces)))
     began, owned = time.monotonic(), None
@@ -116,7 +127,8 @@ def prepare(source: str | Path, output: str | Path, options: PrepareOptions | No
         for outcome in outcomes(collection, pieces, output, sound, journal, options, executor, summary):
             if outcome.piece and outcome.piece.sha256 in heard:
                 forget(output, outcome.piece)
-                outcome = Outcome(outcome.key, reason=f"duplicate by content of {heard[outcome.piece.sha256]}")
+                first = heard[outcome.piece.sha256]
+                outcome = Outcome(outcome.key, reason=f"duplicate by content of {first}")
             if outcome.piece:
                 heard[outcome.piece.sha256] = outcome.key
                 summary.made += outcome.piece.seconds
@@ -128,9 +140,13 @@ def prepare(source: str | Path, output: str | Path, options: PrepareOptions | No
         strays = collection.strays()
         for reason in strays.values():
             summary.reject(reason)
-        facts = {"name": options.name or collection.store.name, "licence": sound.licence,
-                 "sample_rate": sound.sample_rate, "channels": sound.channels,
-                 "made_by": f"orchestrion {__version__} from {collection.title}"}
+        facts = {
+            "name": options.name or collection.store.name,
+            "licence": sound.licence,
+            "sample_rate": sound.sample_rate,
+            "channels": sound.channels,
+            "made_by": f"orchestrion {__version__} from {collection.title}",
+        }
         journal.finish(facts, ((f"{collection.kind}/{name}", reason) for name, reason in strays.items()))
     finally:
         journal.close()
@@ -140,8 +156,16 @@ def prepare(source: str | Path, output: str | Path, options: PrepareOptions | No
     return summary
 
 
-def outcomes(collection: Source, pieces: list[str], output: Path, sound: Sound, journal: Journal,
-             options: PrepareOptions, executor: Executor, summary: Summary) -> Iterator[Outcome]:
+def outcomes(
+    collection: Source,
+    pieces: list[str],
+    output: Path,
+    sound: Sound,
+    journal: Journal,
+    options: PrepareOptions,
+    executor: Executor,
+    summary: Summary,
+) -> Iterator[Outcome]:
     """The outcomes of pieces not yet in the journal, in order, until the limit or the hours are reached.
 
     Work is handed out a little ahead; what was made beyond the limit is removed again.
@@ -151,8 +175,9 @@ def outcomes(collection: Source, pieces: list[str], output: Path, sound: Sound, 
     ahead = 2 * (options.workers or os.cpu_count() or 1) if not options.cluster else 256
 
     def enough(coming: int = 0) -> bool:
-        return ((options.limit is not None and summary.pieces + coming >= options.limit)
-                or (options.hours is not None and summary.seconds >= 3600 * options.hours))
+        return (options.limit is not None and summary.pieces + coming >= options.limit) or (
+            options.hours is not None and summary.seconds >= 3600 * options.hours
+        )
 
     try:
         while not enough():
@@ -165,16 +190,19 @@ def outcomes(collection: Source, pieces: list[str], output: Path, sound: Sound, 
                 return
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise UserError("a worker died, probably for want of memory: run the same command again with "
-                        "fewer --workers, it goes on where it stopped") from error
+        raise UserError(
+            "a worker died, probably for want of memory: run the same command again with "
+            "fewer --workers, it goes on where it stopped"
+        ) from error
     finally:
         for future in waiting:
             if not future.cancel() and not future.exception() and (piece := future.result().piece):
                 forget(output, piece)
 
 
-def next_work(todo: Iterator[str], collection: Source, output: Path, sound: Sound, journal: Journal,
-              executor: Executor) -> Future[Outcome] | None:
+def next_work(
+    todo: Iterator[str], collection: Source, output: Path, sound: Sound, journal: Journal, executor: Executor
+) -> Future[Outcome] | None:
     """Hands out the next piece that isn't in the journal; None where there are no more."""
     for piece in todo:
         try:
@@ -184,8 +212,12 @@ def next_work(todo: Iterator[str], collection: Source, output: Path, sound: Soun
             if key in journal.outcomes:
                 continue
             refused: Future[Outcome] = Future()
-            refused.set_result(Outcome(key, reason=reason if isinstance(error, UserError)
-                                       else f"unreadable annotations ({reason})"))
+            refused.set_result(
+                Outcome(
+                    key,
+                    reason=reason if isinstance(error, UserError) else f"unreadable annotations ({reason})",
+                )
+            )
             return refused
         if item.key not in journal.outcomes:
             return executor.submit(make, item, collection.store, output, sound)
@@ -209,9 +241,16 @@ def needs_rendering(collection: Source, piece: str) -> bool:
 
 def settings(collection: Source, sound: Sound) -> dict[str, Any]:
     """What must be the same for a corpus to be gone on with."""
-    return {"source": collection.store.name, "kind": collection.kind, "sample_rate": sound.sample_rate,
-            "channels": sound.channels, "soundfont": sound.soundfont.name if sound.soundfont else None,
-            "programs": list(sound.programs), "reverb": sound.reverb, "licence": sound.licence}
+    return {
+        "source": collection.store.name,
+        "kind": collection.kind,
+        "sample_rate": sound.sample_rate,
+        "channels": sound.channels,
+        "soundfont": sound.soundfont.name if sound.soundfont else None,
+        "programs": list(sound.programs),
+        "reverb": sound.reverb,
+        "licence": sound.licence,
+    }
 
 
 def open_executor(options: PrepareOptions) -> Executor:
@@ -219,7 +258,8 @@ def open_executor(options: PrepareOptions) -> Executor:
     if options.cluster is None:
         # spawned, not forked: a progress bar's threads or torch's may hold locks when a fork happens
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(options.workers or os.cpu_count(), context, end_with_parent, (os.getpid(),))
+        count = options.workers or os.cpu_count()
+        return ProcessPoolExecutor(count, context, end_with_parent, (os.getpid(),))
     try:
         from distributed import Client
     except ImportError as error:

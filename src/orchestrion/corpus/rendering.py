@@ -19,9 +19,15 @@ from orchestrion.errors import UserError
 RATE = 44_100  # what soundfonts are sampled at
 PASSAGE_PEAK = 0.7
 PROBE_GAIN = 0.2  # FluidSynth's own default
-PLACES = ("/usr/share/sounds/sf2", "/usr/share/soundfonts", "/usr/local/share/sounds/sf2",
-          "/usr/local/share/soundfonts", "/opt/homebrew/share/soundfonts", "/opt/homebrew/share/fluid-synth/sf2",
-          "~/.local/share/soundfonts")
+PLACES = (
+    "/usr/share/sounds/sf2",
+    "/usr/share/soundfonts",
+    "/usr/local/share/sounds/sf2",
+    "/usr/local/share/soundfonts",
+    "/opt/homebrew/share/soundfonts",
+    "/opt/homebrew/share/fluid-synth/sf2",
+    "~/.local/share/soundfonts",
+)
 KNOWN = ("FluidR3_GM.sf2", "default-GM.sf2", "GeneralUser*.sf2", "*.sf2", "*.sf3")  # best first
 
 
@@ -29,8 +35,10 @@ def find_fluidsynth() -> str:
     """The binary's path. Raises UserError that says how to install it."""
     if found := shutil.which("fluidsynth"):
         return found
-    raise UserError("MIDI is rendered by FluidSynth, which is not installed: `sudo apt install fluidsynth "
-                    "fluid-soundfont-gm`, `brew install fluid-synth`, or `conda install -c conda-forge fluidsynth`")
+    raise UserError(
+        "MIDI is rendered by FluidSynth, which is not installed: `sudo apt install fluidsynth "
+        "fluid-soundfont-gm`, `brew install fluid-synth`, or `conda install -c conda-forge fluidsynth`"
+    )
 
 
 def find_soundfont(given: str | Path | None = None) -> Path:
@@ -48,8 +56,10 @@ def find_soundfont(given: str | Path | None = None) -> Path:
         for place in PLACES:
             for path in sorted(Path(place).expanduser().glob(pattern)):
                 return path.resolve()
-    raise UserError("there is no soundfont to play MIDI with: `sudo apt install fluid-soundfont-gm`, "
-                    "or give one with --soundfont FILE.sf2")
+    raise UserError(
+        "there is no soundfont to play MIDI with: `sudo apt install fluid-soundfont-gm`, "
+        "or give one with --soundfont FILE.sf2"
+    )
 
 
 def render(midi: bytes, soundfont: Path, gain: float, reverb: bool = False) -> np.ndarray:
@@ -58,11 +68,33 @@ def render(midi: bytes, soundfont: Path, gain: float, reverb: bool = False) -> n
     with tempfile.TemporaryDirectory(prefix="orchestrion-") as folder:
         score, sound = Path(folder, "in.mid"), Path(folder, "out.wav")
         score.write_bytes(midi)
-        command = [find_fluidsynth(), "-ni", "-q", "-R", switch, "-C", switch, "-g", f"{gain:.6f}", "-r", str(RATE),
-                   "-o", "synth.dynamic-sample-loading=1", "-O", "float", "-T", "wav", "-F", str(sound),
-                   str(soundfont), str(score)]
+        command = [
+            find_fluidsynth(),
+            "-ni",
+            "-q",
+            "-R",
+            switch,
+            "-C",
+            switch,
+            "-g",
+            f"{gain:.6f}",
+            "-r",
+            str(RATE),
+            "-o",
+            "synth.dynamic-sample-loading=1",
+            "-O",
+            "float",
+            "-T",
+            "wav",
+            "-F",
+            str(sound),
+            str(soundfont),
+            str(score),
+        ]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=1800, check=False)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=1800, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise UserError("FluidSynth took more than 30 minutes") from error
         if done.returncode or not sound.exists():
@@ -76,7 +108,9 @@ def calibrated_gain(soundfont: Path, program: int, reverb: bool = False) -> floa
     """The gain at which the loud passage peaks at `PASSAGE_PEAK`."""
     peak = float(np.abs(render(loud_passage(program), soundfont, PROBE_GAIN, reverb)).max())
     if peak == 0:
-        raise UserError(f"the soundfont {soundfont} has no sound for program {program}: choose another --program")
+        raise UserError(
+            f"the soundfont {soundfont} has no sound for program {program}: choose another --program"
+        )
     return float(np.clip(PROBE_GAIN * PASSAGE_PEAK / peak, 0.01, 10.0))  # FluidSynth takes up to 10
 
 
@@ -84,12 +118,18 @@ def loud_passage(program: int) -> bytes:
     """Full chords over five octaves at velocity 112, two a second, with pedal."""
     import mido
 
-    track = mido.MidiTrack([mido.Message("program_change", program=program),
-                            mido.Message("control_change", control=64, value=127)])
+    track = mido.MidiTrack(
+        [
+            mido.Message("program_change", program=program),
+            mido.Message("control_change", control=64, value=127),
+        ]
+    )
     for root in (0, 5, 7, 0):
         chord = [root + pitch for pitch in (36, 43, 55, 60, 64, 67, 72)]
         track += [mido.Message("note_on", note=pitch, velocity=112) for pitch in chord]
-        track += [mido.Message("note_off", note=pitch, time=480 if pitch == chord[0] else 0) for pitch in chord]
+        track += [
+            mido.Message("note_off", note=pitch, time=480 if pitch == chord[0] else 0) for pitch in chord
+        ]
         track += [mido.Message("control_change", control=64, value=value) for value in (0, 127)]
     track.append(mido.MetaMessage("end_of_track", time=480))
     data = io.BytesIO()

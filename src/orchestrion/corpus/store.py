@@ -51,8 +51,10 @@ class Store:
         try:
             return zipfile.ZipFile(system.open(root, "rb"))
         except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{self.address} is neither a folder nor a whole zip ({error}): "
-                            "download it again, or put your files into a folder and give that") from error
+            raise UserError(
+                f"{self.address} is neither a folder nor a whole zip ({error}): "
+                "download it again, or put your files into a folder and give that"
+            ) from error
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -61,8 +63,10 @@ class Store:
             found = {info.filename: info.file_size for info in self._zip.infolist() if not info.is_dir()}
         else:
             system, root = self._place
-            found = {os.path.relpath(path, root).replace(os.sep, "/"): int(info.get("size") or 0)
-                     for path, info in system.find(root, detail=True).items()}
+            found = {
+                os.path.relpath(path, root).replace(os.sep, "/"): int(info.get("size") or 0)
+                for path, info in system.find(root, detail=True).items()
+            }
         return dict(sorted(found.items()))
 
     def open(self, name: str) -> IO[bytes]:

@@ -26,6 +26,8 @@ class AdlPianoMidi(Source):
         return Item(f"adl/{'/'.join(parts)}", notes=piece, facts=facts)
 
     def strays(self) -> Mapping[str, str]:
-        known = MIDI | {".md", ".txt"}
-        return {name: "not MIDI" for name in self.store.sizes
-                if ending(name) not in known and PurePosixPath(name).stem.upper() not in ("LICENSE", "README")}
+        return {
+            name: "not MIDI"
+            for name in self.store.sizes
+            if ending(name) not in MIDI and PurePosixPath(name).stem.upper() not in ("LICENSE", "README")
+        }

@@ -29,9 +29,11 @@ class Files(Source):
         return Item(f"audio/{piece}", recording=piece, facts=facts)
 
     def strays(self) -> Mapping[str, str]:
-        return {name: f"not audio or MIDI that can be read ({ending(name) or 'no ending'})"
-                for name in self.store.sizes
-                if ending(name) not in AUDIO | MIDI and name not in self._captions}
+        return {
+            name: f"not audio or MIDI that can be read ({ending(name) or 'no ending'})"
+            for name in self.store.sizes
+            if ending(name) not in AUDIO | MIDI and name not in self._captions
+        }
 
     @cached_property
     def _captions(self) -> frozenset[str]:

@@ -32,8 +32,10 @@ class Maestro(Source):
             if any(row["split"] not in ("train", "validation", "test") for row in rows):
                 raise ValueError("a split that is none of train, validation, test")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"MAESTRO's table {name} in {self.store.address} can't be read "
-                            f"({type(error).__name__}: {error}): download it again") from error
+            raise UserError(
+                f"MAESTRO's table {name} in {self.store.address} can't be read "
+                f"({type(error).__name__}: {error}): download it again"
+            ) from error
         return dict(sorted(named.items()))
 
     @cached_property
@@ -51,20 +53,35 @@ class Maestro(Source):
         if recording not in here and notes not in here:
             raise UserError("listed in MAESTRO's table, but its files are missing")
         facts = {"composer": row["canonical_composer"], "title": row["canonical_title"], "year": row["year"]}
-        return Item(f"maestro/{piece}", recording if recording in here else None, notes if notes in here else None,
-                    row["split"], facts, true_tempo=False)
+        return Item(
+            f"maestro/{piece}",
+            recording if recording in here else None,
+            notes if notes in here else None,
+            row["split"],
+            facts,
+            true_tempo=False,
+        )
 
     def strays(self) -> Mapping[str, str]:
-        listed = {self.root + row.get(column, "") for row in self.table.values()
-                  for column in ("audio_filename", "midi_filename")}
-        return {name: "not in MAESTRO's table" for name in self.store.sizes
-                if ending(name) in AUDIO | MIDI and name not in listed}
+        listed = {
+            self.root + row.get(column, "")
+            for row in self.table.values()
+            for column in ("audio_filename", "midi_filename")
+        }
+        return {
+            name: "not in MAESTRO's table"
+            for name in self.store.sizes
+            if ending(name) in AUDIO | MIDI and name not in listed
+        }
 
 
 def tables(store: Store) -> list[str]:
     """`maestro-v3.0.0.csv` or `.json`, the CSV first, nearest to the root first."""
-    found = [name for name in store.sizes if PurePosixPath(name).name.startswith("maestro-v")
-             and ending(name) in (".csv", ".json")]
+    found = [
+        name
+        for name in store.sizes
+        if PurePosixPath(name).name.startswith("maestro-v") and ending(name) in (".csv", ".json")
+    ]
     return sorted(found, key=lambda name: (ending(name), name.count("/"), name))
 
 
@@ -73,5 +90,7 @@ def from_json(text: str) -> list[dict[str, str]]:
     data = json.loads(text)
     if isinstance(data, list):
         return [{column: str(value) for column, value in row.items()} for row in data]
-    return [{column: str(data[column][row]) for column in COLUMNS if column in data}
-            for row in data["midi_filename"]]
+    return [
+        {column: str(data[column][row]) for column in COLUMNS if column in data}
+        for row in data["midi_filename"]
+    ]

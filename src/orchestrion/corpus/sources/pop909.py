@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from orchestrion.corpus.sources.source import Item, Source
@@ -55,14 +56,15 @@ class Pop909(Source):
             attributes |= key_of(self.store.text(f"{folder}/key_audio.txt"))
         if row.get("num_beats_per_measure", "").isdigit():
             attributes["beats_per_bar"] = float(row["num_beats_per_measure"])
-        return Item(f"pop909/{piece}", notes=notes, facts={k: v for k, v in facts.items() if v},
-                    attributes=attributes)
+        return Item(
+            f"pop909/{piece}", notes=notes, facts={k: v for k, v in facts.items() if v}, attributes=attributes
+        )
 
 
 def tempo_of(text: str) -> dict[str, float]:
     """Beats a minute, from lines that begin with the time of a beat in seconds."""
     beats = sorted(float(line.split()[0]) for line in text.splitlines() if line.strip())
-    gaps = [after - before for before, after in zip(beats, beats[1:]) if after > before]
+    gaps = [after - before for before, after in pairwise(beats) if after > before]
     return {"tempo": 60 / statistics.median(gaps)} if gaps else {}
 
 

@@ -7,7 +7,24 @@ from typing import ClassVar
 
 from orchestrion.corpus.store import Store
 
-AUDIO = frozenset(".wav .wave .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .au .caf .w64 .rf64".split())
+AUDIO = frozenset(
+    (
+        ".wav",
+        ".wave",
+        ".flac",
+        ".mp3",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+    )
+)
 MIDI = frozenset((".mid", ".midi"))
 
 
