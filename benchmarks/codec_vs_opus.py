@@ -18,18 +18,20 @@ from common import machine, run, table
 from opus import opus
 from torch import Tensor
 
-from orchestrion.contracts import Codec, Discrete
+from orchestrion.audio import Audio
+from orchestrion.contracts import Discrete
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.errors import UserError
 from orchestrion.evaluation.clips import held_out
 from orchestrion.evaluation.reconstruction import distances
+from orchestrion.playing.model import Model
 
 STEP = 0.5  # deviations
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="a model folder or the name of a bundled model")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="model folder or bundled name")
     parser.add_argument("--data", required=True, help="a prepared corpus")
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--all-instruments", action="store_true", help="not the piano alone")
@@ -66,28 +68,31 @@ def opus_row(rate: int, sample_rate: int) -> Contender:
 
 
 def codec_rows(name: str, sample_rate: int) -> dict[str, Contender]:
-    from orchestrion.playing.model import Model
-
-    codec = Model.load(name).codec.eval()
+    model = Model.load(name)
+    codec = model.system.codec
     if codec.sample_rate != sample_rate:
         raise UserError(f"{name} works at {codec.sample_rate} Hz, the corpus is at {sample_rate} Hz: "
                         "prepare the corpus again at the model's rate")
     label = Path(name).name
     if isinstance(codec.space, Discrete):
-        return {label: lambda clips: through(codec, clips, None)}
-    return {label: lambda clips: through(codec, clips, None),
-            f"{label}, rounded": lambda clips: through(codec, clips, STEP)}
+        return {label: lambda clips: through(model, clips, None)}
+    return {label: lambda clips: through(model, clips, None),
+            f"{label}, rounded": lambda clips: through(model, clips, STEP)}
 
 
-@torch.inference_mode()
-def through(codec: Codec, clips: list[Tensor], step: float | None) -> tuple[list[Tensor], float, float]:
-    """Mono clips through a codec; one of two channels is given the same on both. `step` rounds latents."""
+def through(model: Model, clips: list[Tensor], step: float | None) -> tuple[list[Tensor], float, float]:
+    """Mono clips through a codec; one of two channels is given the same on both. `step` rounds latents.
+
+    At the precision that the model plays with, and without the peak policy, which could change levels.
+    """
+    codec = model.system.codec
     made, codes = [], []
     for clip in clips:
-        latents = codec.encode(clip.expand(codec.channels, -1)[None])
+        latents = model.encode(Audio(clip, codec.sample_rate))
         latents = (latents / step).round() * step if step else latents
         codes.append(latents)
-        made.append(codec.decode(latents, length=clip.shape[-1])[0].float().mean(0, keepdim=True))
+        blocks = list(model.stream(latents, clip.shape[-1]))
+        made.append(torch.cat(blocks, dim=-1).cpu().mean(0, keepdim=True))
     duration = seconds(clips, codec.sample_rate)
     numbers = sum(code.numel() for code in codes) / duration
     if isinstance(codec.space, Discrete):

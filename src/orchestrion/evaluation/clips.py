@@ -41,8 +41,8 @@ def held_out(corpus: Corpus, count: int, seconds: float = 10.0,
             clips.append(_middle(corpus, piece, seconds))
             if len(clips) == count:
                 return clips
-    raise UserError(f"{corpus.folder} has {len(clips)} held-out pieces of {seconds:g} s or more, {count} are needed: "
-                    "prepare a larger corpus or ask for fewer clips")
+    raise UserError(f"{corpus.folder} has {len(clips)} held-out pieces of {seconds:g} s or more, {count} are "
+                    "needed: prepare a larger corpus or ask for fewer clips")
 
 
 def _order(piece: Piece) -> tuple[str, str]:
@@ -57,6 +57,7 @@ def _middle(corpus: Corpus, piece: Piece, seconds: float) -> HeldOut:
             file.seek(start)
             samples = file.read(length, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{corpus.folder / piece.path} can't be read: run `orchestrion prepare` again") from error
+        path = corpus.folder / piece.path
+        raise UserError(f"{path} can't be read: run `orchestrion prepare` again") from error
     return HeldOut(torch.from_numpy(np.ascontiguousarray(samples.T)), piece.source or piece.path,
                    start / corpus.sample_rate)

@@ -36,7 +36,6 @@ class MultiResolution(Metric):
 
     def __call__(self, real: Sequence[Tensor], made: Sequence[Tensor], sample_rate: int) -> list[Figure]:
         clips = [stft_distances(r, m, self.windows) for r, m in pairs(real, made)]
-        values = {window: mean([clip[window] for clip in clips]) for window in self.windows}
-        figures = [Figure(f"STFT {window}", value, "neper + ratio", "lower") for window, value in values.items()]
-        name = f"STFT {self.windows[0]}-{self.windows[-1]}"
-        return [Figure(name, mean(list(values.values())), "neper + ratio", "lower"), *figures]
+        values: dict[object, float] = {w: mean([clip[w] for clip in clips]) for w in self.windows}
+        values = {f"{self.windows[0]}-{self.windows[-1]}": mean(list(values.values())), **values}
+        return [Figure(f"STFT {name}", value, "neper + ratio", "lower") for name, value in values.items()]

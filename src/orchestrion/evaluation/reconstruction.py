@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from orchestrion.contracts import Figure, Metric
+from orchestrion.contracts import Metric
 from orchestrion.evaluation.constant_q import ConstantQL1
 from orchestrion.evaluation.log_mel import LogMelL1
 from orchestrion.evaluation.multi_resolution import MultiResolution

@@ -14,7 +14,7 @@ def relative_error(real: Tensor, made: Tensor) -> float:
 
 
 def spectral_convergence(real: Clip, made: Clip, window: int = 2048) -> float:
-    """Relative error of the STFT magnitudes, Hann window, hop a quarter of it. 0 is the same, 1 is silence."""
+    """Relative error of STFT magnitudes, Hann window, hop a quarter of it: 0 is the same, 1 is silence."""
     first, second = (magnitudes(audio, window, window // 4) for audio in pair(real, made))
     return relative_error(first, second)
 

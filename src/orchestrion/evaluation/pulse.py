@@ -1,0 +1,51 @@
+"""How clearly a beat is heard."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from orchestrion.contracts import Figure, Metric
+from orchestrion.evaluation.onsets import FRAME_RATE, onset_strength
+from orchestrion.evaluation.signals import TINY, Clip, mean, mono
+
+SHORTEST, LONGEST = 0.25, 2.0  # seconds: 240 to 30 beats a minute
+
+
+def autocorrelation(series: Tensor, lags: int) -> Tensor:
+    """Series `[n]`, mean removed -> correlation with itself `lags` later and fewer `[lags + 1]`, 1 at lag 0.
+
+    Every lag is divided by the energy of the two stretches that it compares, so that a repetition gives 1
+    however long the lag.
+    """
+    series = series - series.mean()
+    size = 2 * len(series)
+    products = torch.fft.irfft(torch.fft.rfft(series, size).abs().square(), size)[: lags + 1]
+    energy = torch.nn.functional.pad(series.square().cumsum(0), (1, 0))
+    lag = torch.arange(lags + 1)
+    first, last = energy[len(series) - lag], energy[-1] - energy[lag]
+    scale = (first * last).clamp_min(0).sqrt()
+    return torch.where(scale > TINY, products / scale.clamp_min(TINY), torch.zeros_like(scale))
+
+
+def pulse(clip: Clip, sample_rate: int) -> tuple[float, float]:
+    """(clarity, period in seconds): the highest peak of the onset strength's autocorrelation at 0.25 to 2 s.
+
+    1 for a machine's beat, near 0 where attacks come anyhow; 0 where there is no peak at all.
+    """
+    strength = onset_strength(mono(clip), sample_rate)
+    lags = min(round(LONGEST * FRAME_RATE) + 1, len(strength) // 2)
+    line = autocorrelation(strength, lags)
+    inner = line[1:-1]
+    at_peak = (inner > line[:-2]) & (inner >= line[2:]) & (torch.arange(1, lags) >= SHORTEST * FRAME_RATE)
+    if not at_peak.any():
+        return 0.0, 0.0
+    place = int(torch.where(at_peak, inner, -1.0).argmax())
+    return max(0.0, inner[place].item()), (place + 1) / FRAME_RATE
+
+
+class PulseClarity(Metric):
+    """Mean over the made clips; nearer to the real clips' own figure is better."""
+
+    def __call__(self, real: Sequence[Tensor], made: Sequence[Tensor], sample_rate: int) -> list[Figure]:
+        return [Figure("pulse clarity", mean([pulse(m, sample_rate)[0] for m in made]), "ratio", "nearer")]
