@@ -27,15 +27,18 @@ def read_recording(file: IO[bytes]) -> tuple[np.ndarray, int]:
     if reason := truncation(file, size):
         raise UserError(f"truncated: {reason}")
     file.seek(0)
+    opened = False
     try:
         with sf.SoundFile(file) as sound:
+            opened = True
             promised, rate = sound.frames, sound.samplerate
-            if promised > LONGEST * rate and promised < 2**60:  # a streamed file may not know its length
+            if LONGEST * rate < promised < 2**60:  # a streamed file may not know its length
                 raise UserError(f"longer than {LONGEST / 3600:.0f} hours: cut it into parts")
             exact = sound.format in ("WAV", "WAVEX", "AIFF", "FLAC", "AU", "CAF", "W64", "RF64")
             audio = sound.read(dtype="float32", always_2d=True)
     except (sf.LibsndfileError, RuntimeError) as error:
-        raise UserError(f"unreadable or not audio ({str(error).rpartition(': ')[2].strip(' .')})") from error
+        what = "truncated or damaged" if opened else "unreadable or not audio"
+        raise UserError(f"{what} ({str(error).rpartition(': ')[2].strip(' .')})") from error
     if len(audio) == 0:
         raise UserError("empty: no samples")
     if exact and promised < 2**60 and len(audio) < promised:
@@ -58,6 +61,9 @@ def truncation(file: IO[bytes], size: int) -> str | None:
     head = file.read(64)
     if head[:4] in (b"RIFF", b"FORM") and head[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
         return _short_chunk(file, size, "<" if head[:4] == b"RIFF" else ">")
+    if head[:4] == b"RF64" and head[12:16] == b"ds64":
+        missing = struct.unpack("<Q", head[20:28])[0] + 8 - size
+        return f"{missing} bytes are missing" if missing > 0 else None
     if head[:4] == b"OggS":
         return _unfinished_ogg(file, size)
     if head[:3] == b"ID3" or head[:1] == b"\xff":
