@@ -26,6 +26,11 @@ def frames_together(codec: Codec) -> int:
     return max(1, codec.multiple_of // codec.frame)
 
 
+def reach(codec: Codec) -> int:
+    """Latent frames of context or overlap that a chunk needs on either side."""
+    return codec.chunking.context if isinstance(codec.chunking, Exact) else codec.chunking.overlap
+
+
 @dataclass(frozen=True)
 class Window:
     """Frames `start` to `start + size` are decoded; `keep` to `keep_end` of them are this window's own."""
@@ -46,8 +51,7 @@ def decode_chunks(codec: Codec, latents: Tensor, decode: Decode, seconds: float 
     if count % step:
         raise ValueError(f"this codec decodes {step} frames at a time; {count} are not a multiple")
     core = _round_up(seconds * codec.sample_rate / codec.frame, step)
-    reach = codec.chunking.context if isinstance(codec.chunking, Exact) else codec.chunking.overlap
-    margin = _round_up(reach, step)
+    margin = _round_up(reach(codec), step)
     if count <= core + 2 * margin:
         yield decode(latents)[0]
     elif isinstance(codec.chunking, Exact):
@@ -107,8 +111,7 @@ def encode_chunks(codec: Codec, audio: Tensor, seconds: float = 4 * SECONDS) -> 
     Blocks of `seconds` get as much context on either side as decoding has, at least one second.
     """
     frame, step = codec.frame, codec.multiple_of
-    reach = codec.chunking.context if isinstance(codec.chunking, Exact) else codec.chunking.overlap
-    margin = _round_up(max(reach * frame, codec.sample_rate), step)
+    margin = _round_up(max(reach(codec) * frame, codec.sample_rate), step)
     core = _round_up(seconds * codec.sample_rate, step)
     padded = codec.pad(audio[None])
     if padded.shape[-1] <= core + 2 * margin:

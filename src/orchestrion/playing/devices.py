@@ -29,21 +29,21 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bfloat16 where the hardware multiplies it faster (AMX, recent GPUs), else float32."""
+    """`auto`: bfloat16 where the hardware multiplies it faster (AMX, AVX-512 BF16, recent GPUs), else float32."""
     if name == "auto":
-        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and has_amx()
+        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and has_fast_bfloat16()
         return torch.bfloat16 if fast else torch.float32
     if name not in DTYPES:
         raise UserError(f"there is no precision {name!r}; use auto, {' or '.join(DTYPES)}")
     return DTYPES[name]
 
 
-def has_amx() -> bool:
-    """Whether this CPU has bfloat16 matrix units, and oneDNN may use them (`ONEDNN_MAX_CPU_ISA`)."""
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AMX; AVX-512 BF16), and oneDNN may use that."""
     allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-    if allowed not in ("ALL", "DEFAULT") and "AMX" not in allowed:
+    if allowed not in ("ALL", "DEFAULT") and not any(word in allowed for word in ("AMX", "BF16", "FP16", "AVX10")):
         return False
-    return "amx_bf16" in cpu_flags()
+    return not cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
 
 
 def cpu_flags() -> frozenset[str]:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from orchestrion.audio.files import Writer
 from orchestrion.audio.levels import below_ceiling
 from orchestrion.contracts import Conditioning, Generator, Progress, Prompt
 from orchestrion.errors import UserError, did_you_mean
-from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together
+from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together, reach
 from orchestrion.playing.devices import choose_device, choose_dtype
 from orchestrion.playing.provenance import prompt_record, provenance
-from orchestrion.systems.folder import About, LoadedModel, load_model
-from orchestrion.systems.shelf import aliases, find_model
+from orchestrion.systems.folder import About, LoadedModel, load_model, weights_hash
+from orchestrion.systems.shelf import HUB, aliases, bundled_models, find_model
 from orchestrion.systems.system import System
 
 MAX_SEED = 2**63 - 1
@@ -33,13 +34,14 @@ class Model:
     by batch size).
     """
 
-    def __init__(self, system: System, about: About, sha256: str = "", name: str | None = None,
+    def __init__(self, system: System, about: About, sha256: str = "", source: str | None = None,
                  device: str = "auto", dtype: str = "auto") -> None:
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.system = system.to(self.device).eval()
         self.about, self.sha256 = about, sha256
-        self.name = name or about.name  # by which it was loaded, and may be loaded again
+        self.name = about.name
+        self.source = source or about.name  # what `load` takes to find it again
 
     @classmethod
     def load(cls, name: str | Path = "piano", device: str = "auto", dtype: str = "auto") -> "Model":
@@ -47,9 +49,17 @@ class Model:
 
         device: auto, cpu, cuda, cuda:1, mps. dtype: auto (bfloat16 where it is faster), float32, bfloat16.
         """
-        loaded: LoadedModel = load_model(find_model(name))
-        return cls(loaded.system, loaded.about, loaded.sha256, aliases().get(str(name), str(name)),
-                   device, dtype)
+        folder = find_model(name)
+        loaded: LoadedModel = load_model(folder)
+        named = str(name).startswith(HUB) or folder in bundled_models().values()
+        source = aliases().get(str(name), str(name)) if named else str(folder.resolve())
+        return cls(loaded.system, loaded.about, loaded.sha256, source, device, dtype)
+
+    @cached_property
+    def codec_sha256(self) -> str:
+        """Of the codec's weights alone: latents fit any model that has the same."""
+        state = self.system.codec.state_dict()
+        return weights_hash({f"codec.{name}": value for name, value in state.items()})
 
     @property
     def sample_rate(self) -> int:
@@ -73,44 +83,46 @@ class Model:
     # Generating
 
     def generate(self, prompt: str | Prompt | None = None, duration: float = 20.0, seed: int = 0,
-                 options: Mapping[str, Any] | None = None, progress: Progress | None = None) -> Audio:
-        """One clip of `duration` seconds. options: by the generator's own names (`steps`, `variety`, …)."""
-        return self.generate_batch([prompt], duration, [seed], options, progress)[0]
+                 options: Mapping[str, Any] | None = None, progress: Progress | None = None,
+                 loop: bool = False) -> Audio:
+        """One clip of `duration` seconds.
+
+        options: by the generator's own names (`steps`, `variety`, …). loop: the clip's end runs into its
+        beginning, and its duration is rounded up to what the generator can loop.
+        """
+        return self.generate_batch([prompt], duration, [seed], options, progress, loop)[0]
 
     def generate_batch(self, prompts: Sequence[str | Prompt | None], duration: float, seeds: Sequence[int],
-                       options: Mapping[str, Any] | None = None,
-                       progress: Progress | None = None) -> list[Audio]:
+                       options: Mapping[str, Any] | None = None, progress: Progress | None = None,
+                       loop: bool = False) -> list[Audio]:
         """One clip for every prompt, each from its own seed, sampled together."""
-        settings = self.options(options)
+        settings = self.options(options, loop)
         latents = self.sample(prompts, duration, seeds, settings, progress)
-        length = self._samples(duration)
         clips = []
         for prompt, seed, clip in zip(prompts, seeds, latents.split(1)):
-            samples = torch.cat([block.cpu() for block in self.stream(clip, length, seed)], dim=-1)
+            samples = torch.cat([block.cpu() for block in self._blocks(clip, duration, seed, loop)], dim=-1)
             clips.append(Audio(below_ceiling(samples), self.sample_rate,
-                               self.record("generate", duration=duration, seed=seed, settings=settings,
-                                           prompt=prompt_record(as_prompt(prompt)))))
+                               self._generated(prompt, duration, seed, settings, loop)))
         return clips
 
     def write_batch(self, paths: Sequence[Path], prompts: Sequence[str | Prompt | None], duration: float,
                     seeds: Sequence[int], options: Mapping[str, Any] | None = None,
-                    progress: Progress | None = None, command: str | None = None) -> None:
+                    progress: Progress | None = None, command: str | None = None, loop: bool = False) -> None:
         """Like `generate_batch`, but each clip goes to its file while it is decoded, so that memory stays
-        bounded at any length. A file appears when it is complete."""
-        settings = self.options(options)
+        bounded at any length. A file appears when it is complete. command: recorded in its tags."""
+        settings = self.options(options, loop)
         share = 0.8  # of the time that sampling takes, roughly
         latents = self.sample(prompts, duration, seeds, settings,
                               (lambda done: progress(share * done)) if progress else None)
-        length, written = self._samples(duration), 0
+        total, written = latents.shape[0] * latents.shape[-1] * self.system.codec.frame, 0
         for path, prompt, seed, clip in zip(paths, prompts, seeds, latents.split(1)):
-            record = self.record("generate", duration=duration, seed=seed, settings=settings,
-                                 prompt=prompt_record(as_prompt(prompt)), command=command)
+            record = self._generated(prompt, duration, seed, settings, loop, command)
             with Writer(path, self.sample_rate, self.channels, record) as writer:
-                for block in self.stream(clip, length, seed):
+                for block in self._blocks(clip, duration, seed, loop):
                     writer.write(block)
                     written += block.shape[-1]
                     if progress:
-                        progress(share + (1 - share) * written / (length * len(paths)))
+                        progress(share + (1 - share) * written / total)
 
     @torch.inference_mode()
     def sample(self, prompts: Sequence[str | Prompt | None], duration: float, seeds: Sequence[int],
@@ -145,13 +157,17 @@ class Model:
             if left is not None:
                 left -= block.shape[-1]
 
-    def options(self, given: Mapping[str, Any] | None = None) -> Any:
+    def options(self, given: Mapping[str, Any] | None = None, loop: bool = False) -> Any:
         """The generator's options: its defaults, then the model's own, then the given ones that aren't None.
 
         Raises `UserError` for an option that this family of generators does not have.
         """
         known = option_names(self.generator)
         wanted = {name: value for name, value in (given or {}).items() if value is not None}
+        if loop:
+            if "loop" not in self.capabilities:
+                raise UserError(f"{self.name} can't loop ({type(self.generator).__name__}); use a model that can")
+            wanted["loop"] = True
         for name in wanted:
             if name not in known:
                 raise UserError(f"{self.name} has no option {name!r} ({type(self.generator).__name__}); "
@@ -184,6 +200,27 @@ class Model:
 
     # Inside
 
+    def _blocks(self, latents: Tensor, duration: float, seed: int, loop: bool) -> Iterator[Tensor]:
+        """One clip's audio `[c t]`, block by block, `duration` seconds or one whole turn of a loop."""
+        if not loop:
+            yield from self.stream(latents, self._samples(duration), seed)
+            return
+        codec = self.system.codec
+        step = frames_together(codec)
+        around = min(-(-reach(codec) // step) * step, latents.shape[-1])  # the end, heard before the start
+        turned = torch.cat([latents[..., -around:], latents, latents[..., :around]], dim=-1)
+        skip, left = around * codec.frame, latents.shape[-1] * codec.frame
+        for block in self.stream(turned, seed=seed):
+            kept = block[..., skip : skip + left]
+            skip, left = max(0, skip - block.shape[-1]), left - kept.shape[-1]
+            if kept.shape[-1]:
+                yield kept
+
+    def _generated(self, prompt: str | Prompt | None, duration: float, seed: int, settings: Any, loop: bool,
+                   command: str | None = None) -> dict[str, Any]:
+        return self.record("loop" if loop else "generate", settings, duration=duration, seed=seed,
+                           prompt=prompt_record(as_prompt(prompt)), command=command)
+
     def record(self, verb: str, settings: Any = None, **what: Any) -> dict[str, Any]:
         """Provenance of something that this model made."""
         given = dataclasses.asdict(settings) if settings is not None else {}
@@ -194,9 +231,8 @@ class Model:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def _samples(self, duration: float) -> int:
-        if not (math.isfinite(duration) and duration > 0):
-            raise UserError(f"a duration is a number of seconds above 0, not {duration:g}")
-        return round(duration * self.sample_rate)
+        check_duration(duration)
+        return max(1, round(duration * self.sample_rate))
 
     def _whole_frames(self, frames: int) -> int:
         """Rounded up to what both the generator and the codec can take."""
@@ -210,6 +246,11 @@ class Model:
         if any(prompt_record(prompt) for prompt in prompts):
             raise UserError(f"{self.name} takes no prompt; leave it out")
         return Conditioning()
+
+
+def check_duration(seconds: float) -> None:
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise UserError(f"a duration is a number of seconds above 0, not {seconds:g}")
 
 
 def as_prompt(prompt: str | Prompt | None) -> Prompt:

@@ -1,0 +1,78 @@
+"""`generate` and `loop`: new sound."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrion.cli.shared import Device, Dtype, ModelName, Output, numbers, progress_bar
+
+Duration = Annotated[float, typer.Option("-d", "--duration", help="Seconds.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same clip. Default: any.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow, diffusion).")]
+Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly the prompt steers.")]
+Variety = Annotated[float | None, typer.Option("--variety", help="0.1 tame to 4 wild (GAN: the noise's bound).")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(generate)
+    app.command()(loop)
+
+
+def generate(
+    model: ModelName = "piano",
+    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")] = None,
+    attribute: Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
+                                                        help="What to play, in numbers: tempo=90.")] = None,
+    duration: Duration = 20.0,
+    seed: Seed = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Clips; each from its own seed, the next "
+                                                                   "number after the one before.")] = 1,
+    steps: Steps = None,
+    cfg_scale: Scale = None,
+    variety: Variety = None,
+    output: Output = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Make new sound: orchestrion generate piano -d 20 --seed 1 -o piano.wav"""
+    from orchestrion.playing.request import Request, make_files
+
+    request = Request(model=model, duration=duration, seed=seed, count=count, output=output, prompt=prompt,
+                      attributes=numbers(attribute or [], "--attribute"),
+                      options={"steps": steps, "cfg_scale": cfg_scale, "variety": variety},
+                      device=device, dtype=dtype)
+    with progress_bar("generating") as progress:
+        made = make_files(request, progress)
+    report(made.paths, made.summary, plot)
+
+
+def loop(
+    model: ModelName = "piano-gan",
+    duration: Duration = 12.0,
+    seed: Seed = None,
+    variety: Variety = None,
+    output: Output = None,
+    plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Make a clip whose end runs into its beginning, for models that can."""
+    from orchestrion.playing.request import Request, make_files
+
+    request = Request(model=model, duration=duration, seed=seed, output=output, options={"variety": variety},
+                      device=device, dtype=dtype, loop=True)
+    with progress_bar("looping") as progress:
+        made = make_files(request, progress)
+    report(made.paths, made.summary, plot)
+
+
+def report(paths: list[Path], summary: str, plot: bool) -> None:
+    for path in paths:
+        typer.echo(path)
+        if plot:
+            from orchestrion.audio import Audio
+
+            typer.echo(Audio.read(path).plot(path.with_suffix(".png"), path.name))
+    typer.echo(summary, err=True)

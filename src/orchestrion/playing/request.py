@@ -1,0 +1,87 @@
+"""One wish for files of new sound: checked before the work, made, and written down so that it can be
+made again."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrion.audio.files import output_format
+from orchestrion.contracts import Progress, Prompt
+from orchestrion.playing.devices import choose_device, choose_dtype
+from orchestrion.playing.model import Model, check_duration
+from orchestrion.playing.provenance import command_line
+from orchestrion.storage import check_writable
+from orchestrion.systems.shelf import find_model
+
+
+@dataclass(frozen=True)
+class Request:
+    """seed None: any. output None: named by model and seed. options: by the generator's own names, None
+    where the model is to choose."""
+
+    model: str
+    duration: float = 20.0  # seconds
+    seed: int | None = None
+    count: int = 1
+    output: Path | None = None
+    prompt: str | None = None
+    attributes: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    dtype: str = "auto"
+    loop: bool = False  # the end runs into the beginning
+
+
+@dataclass(frozen=True)
+class Made:
+    paths: list[Path]
+    summary: str
+
+
+def make_files(request: Request, progress: Progress | None = None) -> Made:
+    """Loads the model, generates, writes. Whatever can be refused is refused before the model is loaded."""
+    check_duration(request.duration)
+    device = choose_device(request.device)
+    choose_dtype(request.dtype, device)
+    if request.output is not None:
+        output_format(request.output)
+        check_writable(request.output)
+    find_model(request.model)
+    started = time.perf_counter()
+    model = Model.load(request.model, request.device, request.dtype)
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    output = request.output or Path(f"{model.name}-{seed}.wav")
+    output_format(output, model.sample_rate, model.channels)
+    check_writable(output)
+    paths = numbered(output, request.count)
+    loaded = time.perf_counter()
+    prompt = Prompt(text=request.prompt, attributes=request.attributes)
+    model.write_batch(paths, [prompt] * request.count, request.duration, range(seed, seed + request.count),
+                      request.options, progress, again(request, model, seed, output), request.loop)
+    spent = time.perf_counter() - loaded
+    total = request.duration * request.count
+    return Made(paths, f"{model.name}, seed {seed}: {total:g} s of sound in {spent:.1f} s "
+                       f"({total / spent:.0f}x real time), after {loaded - started:.1f} s of loading")
+
+
+def again(request: Request, model: Model, seed: int, output: Path) -> str:
+    """The command that makes the same files: every choice explicit, the model by where it is."""
+    chosen = {name: value for name, value in request.options.items() if value is not None}
+    options: dict[str, Any] = {"p": request.prompt,
+                               "a": [f"{k}={v:g}" for k, v in request.attributes.items()],
+                               "d": float(request.duration), "seed": seed,
+                               "n": request.count if request.count > 1 else None, **chosen,
+                               "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."),
+                               "o": output.name}
+    return command_line("loop" if request.loop else "generate", [model.source], options)
+
+
+def numbered(output: Path, count: int) -> list[Path]:
+    """`out.wav`, or `out-1.wav`, `out-2.wav` … where there are several."""
+    if count == 1:
+        return [output]
+    return [output.with_stem(f"{output.stem}-{index}") for index in range(1, count + 1)]
+
