@@ -7,7 +7,7 @@ Time is always the last axis.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -214,8 +214,10 @@ class Generator(nn.Module):
     """Conditioning to latents or tokens. Built from a space; refuses one that it can't model."""
 
     accepts: ClassVar[frozenset[str]] = frozenset()  # slots of Conditioning
+    options: ClassVar[type] = type(None)  # the family's dataclass of sampling options, with defaults
     capabilities: ClassVar[frozenset[str]] = frozenset()  # "continue", "inpaint", "vary", "loop", …
     multiple_of: int = 1  # frames
+    loop_of: int = 1  # frames: with the capability "loop", loops are a multiple of it
 
     def sample(self, frames: int, conditioning: Conditioning, seeds: list[int], options: Any = None,
                edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
@@ -310,7 +312,16 @@ class GeneratorConfig(Config):
         raise NotImplementedError
 
 
+class Parts(Protocol):
+    """What an objective may ask of the system that it trains (`systems.system.System` is one)."""
+
+    codec: Codec
+    conditioner: Conditioner | None
+    generator: Generator | None
+
+
 class ObjectiveConfig(Config):
-    def build(self, system: Any) -> Objective:
-        """system: the `systems.system.System` whose part this stage trains."""
+    def build(self, parts: Parts) -> Objective:
+        """Only the parameters that this stage trains have `requires_grad`. The parts must stay out of the
+        objective's own modules (they are saved elsewhere): keep them in a list or a tuple."""
         raise NotImplementedError

@@ -11,7 +11,10 @@ Duration = Annotated[float, typer.Option("-d", "--duration", help="Seconds.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same clip. Default: any.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow, diffusion).")]
 Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly the prompt steers.")]
-Variety = Annotated[float | None, typer.Option("--variety", help="0.1 tame to 4 wild (GAN: the noise's bound).")]
+Variety = Annotated[float | None, typer.Option("--variety", "--truncation",
+                                               help="How far to stray: 0.1 tame, 2 usual, 4 wild (GAN).")]
+Solver = Annotated[str | None, typer.Option("--solver", help="euler, heun or midpoint (flow).")]
+Shift = Annotated[float | None, typer.Option("--shift", help="Above 1: more of the steps near the noise (flow).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +32,10 @@ def generate(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Clips; each from its own seed, the next "
                                                                    "number after the one before.")] = 1,
     steps: Steps = None,
+    solver: Solver = None,
+    shift: Shift = None,
     cfg_scale: Scale = None,
-    variety: Variety = None,
+    truncation: Variety = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
     device: Device = "auto",
@@ -41,7 +46,8 @@ def generate(
 
     request = Request(model=model, duration=duration, seed=seed, count=count, output=output, prompt=prompt,
                       attributes=numbers(attribute or [], "--attribute"),
-                      options={"steps": steps, "cfg_scale": cfg_scale, "variety": variety},
+                      options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
+                               "truncation": truncation},
                       device=device, dtype=dtype)
     with progress_bar("generating") as progress:
         made = make_files(request, progress)
@@ -52,7 +58,7 @@ def loop(
     model: ModelName = "piano-gan",
     duration: Duration = 12.0,
     seed: Seed = None,
-    variety: Variety = None,
+    truncation: Variety = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
     device: Device = "auto",
@@ -61,7 +67,7 @@ def loop(
     """Make a clip whose end runs into its beginning, for models that can."""
     from orchestrion.playing.request import Request, make_files
 
-    request = Request(model=model, duration=duration, seed=seed, output=output, options={"variety": variety},
+    request = Request(model=model, duration=duration, seed=seed, output=output, options={"truncation": truncation},
                       device=device, dtype=dtype, loop=True)
     with progress_bar("looping") as progress:
         made = make_files(request, progress)

@@ -85,6 +85,7 @@ class LatentGan(Generator):
         super().__init__()
         self.config, self.channels, self.extra = config, channels, extra
         self.latlen, self.half = config.latlen, config.latlen // 2
+        self.loop_of = self.latlen
         if self.latlen < 4 * START or self.latlen & (self.latlen - 1):
             raise UserError(f"latlen must be a power of two and at least {4 * START}, got {self.latlen}")
         self.spacing = self.latlen * 3 // 2  # steps between anchors

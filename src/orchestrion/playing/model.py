@@ -88,7 +88,7 @@ class Model:
         """One clip of `duration` seconds.
 
         options: by the generator's own names (`steps`, `variety`, …). loop: the clip's end runs into its
-        beginning, and its duration is rounded up to what the generator can loop.
+        beginning, and its duration is the nearest that the generator can loop.
         """
         return self.generate_batch([prompt], duration, [seed], options, progress, loop)[0]
 
@@ -135,7 +135,7 @@ class Model:
             if not 0 <= seed <= MAX_SEED:
                 raise UserError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed}")
         frames = math.ceil(self._samples(duration) / self.system.codec.frame)
-        frames = self._whole_frames(frames)
+        frames = self._whole_frames(frames, loop=getattr(options, "loop", False))
         with self._precision():
             conditioning = self._condition([as_prompt(prompt) for prompt in prompts])
             return self.generator.sample(frames, conditioning, list(seeds), options, progress=progress)
@@ -234,9 +234,12 @@ class Model:
         check_duration(duration)
         return max(1, round(duration * self.sample_rate))
 
-    def _whole_frames(self, frames: int) -> int:
-        """Rounded up to what both the generator and the codec can take."""
+    def _whole_frames(self, frames: int, loop: bool) -> int:
+        """Rounded up to what both the generator and the codec can take; a loop to the nearest whole turn."""
         step = math.lcm(self.generator.multiple_of, frames_together(self.system.codec))
+        if loop:
+            step = math.lcm(step, self.generator.loop_of)
+            return max(1, round(frames / step)) * step
         return math.ceil(frames / step) * step
 
     def _condition(self, prompts: list[Prompt]) -> Conditioning:
