@@ -22,13 +22,21 @@ def midi(notes, bpm=120.0, pedal=(), program=0, channel=0) -> bytes:
     tick = 480
     events = []
     for start, length, pitch, velocity in notes:
-        events += [(start, 1, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)),
-                   (start + length, 0, mido.Message("note_off", channel=channel, note=pitch))]  # fmt: skip
+        events += [
+            (start, 1, mido.Message("note_on", channel=channel, note=pitch, velocity=velocity)),
+            (start + length, 0, mido.Message("note_off", channel=channel, note=pitch)),
+        ]
     for down, up in pedal:
-        events += [(beat, 0, mido.Message("control_change", channel=channel, control=64, value=value))
-                   for beat, value in ((down, 127), (up, 0))]  # fmt: skip
-    track = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm)),
-                            mido.Message("program_change", channel=channel, program=program)])  # fmt: skip
+        events += [
+            (beat, 0, mido.Message("control_change", channel=channel, control=64, value=value))
+            for beat, value in ((down, 127), (up, 0))
+        ]
+    track = mido.MidiTrack(
+        [
+            mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm)),
+            mido.Message("program_change", channel=channel, program=program),
+        ]
+    )
     now = 0
     for beat, _, message in sorted(events, key=lambda event: event[:2]):
         track.append(message.copy(time=round(beat * tick) - now))

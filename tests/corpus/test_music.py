@@ -97,10 +97,16 @@ def test_spans_unite():
     np.testing.assert_array_equal(union(np.array([(3, 4), (0, 1), (0.5, 2), (4, 4)])), [(0, 2), (3, 4)])
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty"), (b"not midi at all", "not MIDI"), (scale()[:40], "truncated"),
-    (b"MThd" + bytes(200), "MIDI"), (midi([]), "no notes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"not midi at all", "not MIDI"),
+        (scale()[:40], "truncated"),
+        (b"MThd" + bytes(200), "MIDI"),
+        (midi([]), "no notes"),
+    ],
+)
 def test_bad_midi_is_refused_with_its_reason(data, reason):
     with pytest.raises(UserError, match=reason):
         Music.read(data)

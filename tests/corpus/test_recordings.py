@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scores import encoded, tone
 
-from orchestrion.corpus.recordings import CEILING, envelope, fit, fold, limit, read_recording, sound_attributes
+from orchestrion.corpus.recordings import (
+    CEILING,
+    envelope,
+    fit,
+    fold,
+    limit,
+    read_recording,
+    sound_attributes,
+)
 from orchestrion.errors import UserError
 
 
@@ -12,8 +20,18 @@ def read(data):
     return read_recording(io.BytesIO(data))
 
 
-FORMS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("FLAC", None), ("AIFF", None),
-         ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("RF64", None), ("CAF", None)]  # fmt: skip
+FORMS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "PCM_24"),
+    ("WAV", "FLOAT"),
+    ("FLAC", None),
+    ("AIFF", None),
+    ("OGG", "VORBIS"),
+    ("OGG", "OPUS"),
+    ("MP3", None),
+    ("RF64", None),
+    ("CAF", None),
+]
 
 
 @pytest.mark.parametrize(("form", "subtype"), FORMS)
@@ -61,13 +79,13 @@ BAD = {
     "infinite": encoded(np.append(tone(0.1), np.inf), subtype="FLOAT"),
     "silent": encoded(np.zeros((8000, 2))),
     "no samples": encoded(np.zeros((0, 1))),
-    "unreadable": b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(60),
+    "no sound chunk": b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(60),
 }
 
 
 @pytest.mark.parametrize("reason", BAD)
 def test_bad_files_are_refused_with_their_reason(reason):
-    with pytest.raises(UserError, match=rf"{reason}|truncated: it has no sound" if reason == "unreadable" else reason):
+    with pytest.raises(UserError, match=reason):
         read(BAD[reason])
 
 
@@ -112,7 +130,9 @@ def test_the_limiter_leaves_quiet_music_alone_bit_for_bit():
 
 def test_the_limiter_holds_true_peaks_between_samples():
     time = np.arange(44_100)
-    hidden = 1.3 * np.sin(np.pi / 2 * time + np.pi / 4)[:, None].astype(np.float32)  # samples at 0.92, peak 1.3
+    hidden = 1.3 * np.sin(np.pi / 2 * time + np.pi / 4)[:, None].astype(
+        np.float32
+    )  # samples at 0.92, peak 1.3
     assert np.abs(hidden).max() < CEILING < true_peak(hidden)
     assert true_peak(limit(hidden, 44_100)[2000:-2000]) < CEILING * 1.01
 
@@ -137,6 +157,8 @@ def test_the_envelope_is_the_larger_channel():
 
 def test_level_and_brightness_of_tones():
     low, high = (sound_attributes(tone(1.0, 44_100, hertz), 44_100) for hertz in (300, 3000))
-    assert low["brightness"] == pytest.approx(300, rel=0.05) and high["brightness"] == pytest.approx(3000, rel=0.05)
+    assert low["brightness"] == pytest.approx(300, rel=0.05) and high["brightness"] == pytest.approx(
+        3000, rel=0.05
+    )
     assert low["level"] == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.05)
     assert np.isfinite(sound_attributes(tone(0.01), 8000)["brightness"])

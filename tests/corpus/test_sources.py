@@ -20,31 +20,52 @@ def sheet(rows) -> bytes:
     """A minimal .xlsx with its strings in line."""
     body = "".join(
         f'<row r="{r}">'
-        + "".join(f'<c r="{"ABCDEF"[c]}{r}" t="inlineStr"><is><t>{text}</t></is></c>' for c, text in enumerate(row))
+        + "".join(
+            f'<c r="{"ABCDEF"[c]}{r}" t="inlineStr"><is><t>{text}</t></is></c>' for c, text in enumerate(row)
+        )
         + "</row>"
         for r, row in enumerate(rows, 1)
     )
     space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as book:
-        book.writestr("xl/worksheets/sheet1.xml", f'<worksheet xmlns="{space}"><sheetData>{body}</sheetData></worksheet>')
+        book.writestr(
+            "xl/worksheets/sheet1.xml",
+            f'<worksheet xmlns="{space}"><sheetData>{body}</sheetData></worksheet>',
+        )
     return data.getvalue()
 
 
 def pop909():
     """Two songs, one without annotations of key, and a draft that isn't a song."""
-    index = [("song_id", "name", "artist", "modify_times", "num_beats_per_measure"), ("001", "歌", "Anna", "1", "2")]
+    index = [
+        ("song_id", "name", "artist", "modify_times", "num_beats_per_measure"),
+        ("001", "歌", "Anna", "1", "2"),
+    ]
     beats = "\n".join(f"{0.05 + i * 60 / 96} {float(i % 2 == 0)} 0.0" for i in range(40))
     return {
-        "POP909/001/001.mid": scale(bpm=90), "POP909/001/beat_midi.txt": beats.encode(),
+        "POP909/001/001.mid": scale(bpm=90),
+        "POP909/001/beat_midi.txt": beats.encode(),
         "POP909/001/key_audio.txt": b"0.0\t9.0\tC:maj\n9.0\t60.0\tGb:min\n",
-        "POP909/001/chord_midi.txt": b"0 1 N\n", "POP909/001/versions/001-v1.mid": scale(bpm=91),
-        "POP909/849/849.mid": scale(bpm=100), "POP909/849/beat_midi.txt": b"",
-        "POP909/index.xlsx": sheet(index), "README.md": b"read me", "LICENSE": b"MIT",
-    }  # fmt: skip
+        "POP909/001/chord_midi.txt": b"0 1 N\n",
+        "POP909/001/versions/001-v1.mid": scale(bpm=91),
+        "POP909/849/849.mid": scale(bpm=100),
+        "POP909/849/beat_midi.txt": b"",
+        "POP909/index.xlsx": sheet(index),
+        "README.md": b"read me",
+        "LICENSE": b"MIT",
+    }
 
 
-COLUMNS = ["canonical_composer", "canonical_title", "split", "year", "midi_filename", "audio_filename", "duration"]
+COLUMNS = [
+    "canonical_composer",
+    "canonical_title",
+    "split",
+    "year",
+    "midi_filename",
+    "audio_filename",
+    "duration",
+]
 ROWS = [
     ["Franz Schubert", "Sonata, D. 959", "test", "2018", "2018/a--1.midi", "2018/a--1.wav", "4.0"],
     ["Claude Debussy", "Clair de lune", "validation", "2004", "2004/b.midi", "2004/b.wav", "4.0"],
@@ -71,9 +92,11 @@ def maestro(table="csv", audio=True, notes=True, version=3):
 
 
 def adl():
-    return {"adl-piano-midi/Jazz/Bebop/Thelonious Monk/Round Midnight.mid": scale(),
-            "adl-piano-midi/Classical/Romantic/Schumann/Träumerei.mid": scale(bpm=66),
-            "adl-piano-midi/Rock/cover.jpg": b"\xff\xd8"}  # fmt: skip
+    return {
+        "adl-piano-midi/Jazz/Bebop/Thelonious Monk/Round Midnight.mid": scale(),
+        "adl-piano-midi/Classical/Romantic/Schumann/Träumerei.mid": scale(bpm=66),
+        "adl-piano-midi/Rock/cover.jpg": b"\xff\xd8",
+    }
 
 
 def source(where, files, name="source"):
@@ -99,7 +122,12 @@ def test_pop909(tmp_path):
 
 def test_pop909s_annotations():
     assert tempo_of("0.5 1.0\n1.0 0.0\n1.5 1.0\n") == {"tempo": pytest.approx(120)}
-    assert [key_of(f"0 1 {name}")["key"] for name in ("C:maj", "Cb:maj", "F#:min", "Bb:min")] == [0, 11, 6, 10]
+    assert [key_of(f"0 1 {name}")["key"] for name in ("C:maj", "Cb:maj", "F#:min", "Bb:min")] == [
+        0,
+        11,
+        6,
+        10,
+    ]
     assert tempo_of("") == key_of("") == {}
     assert read_sheet(sheet([("a", "b"), ("1", "2")])) == [{"a": "1", "b": "2"}]
 
@@ -108,7 +136,10 @@ def test_pop909s_annotations():
 def test_maestro_keeps_its_split(tmp_path, table, version):
     pieces = items(source(tmp_path, maestro(table, version=version)))
     assert {key: item.split for key, item in pieces.items()} == {
-        "maestro/2018/a--1": "test", "maestro/2004/b": "validation", "maestro/2004/c": "train"}  # fmt: skip
+        "maestro/2018/a--1": "test",
+        "maestro/2004/b": "validation",
+        "maestro/2004/c": "train",
+    }
     assert pieces["maestro/2018/a--1"].facts["composer"] == "Franz Schubert"
     assert not pieces["maestro/2018/a--1"].true_tempo
 
@@ -139,8 +170,12 @@ def test_a_damaged_maestro_table_is_one_sentence(tmp_path):
 def test_adl_knows_genre_and_artist_from_the_path(tmp_path):
     found = source(tmp_path, adl())
     piece = items(found)["adl/Jazz/Bebop/Thelonious Monk/Round Midnight"]
-    assert piece.facts == {"genre": "Jazz", "subgenre": "Bebop", "artist": "Thelonious Monk",
-                           "title": "Round Midnight"}  # fmt: skip
+    assert piece.facts == {
+        "genre": "Jazz",
+        "subgenre": "Bebop",
+        "artist": "Thelonious Monk",
+        "title": "Round Midnight",
+    }
     assert found.strays() == {"adl-piano-midi/Rock/cover.jpg": "not MIDI"}
     inside = {name.removeprefix("adl-piano-midi/"): data for name, data in adl().items()}
     again = find_source(Store(laid_out(tmp_path / "adl-piano-midi", inside)))
@@ -148,7 +183,9 @@ def test_adl_knows_genre_and_artist_from_the_path(tmp_path):
 
 
 def test_files_of_ones_own(tmp_path):
-    found = source(tmp_path, {"a/song.wav": b"", "a/song.txt": b"a caption\n", "b.MID": b"", "note.txt": b"?"})
+    found = source(
+        tmp_path, {"a/song.wav": b"", "a/song.txt": b"a caption\n", "b.MID": b"", "note.txt": b"?"}
+    )
     pieces = items(found)
     assert set(pieces) == {"audio/a/song.wav", "midi/b.MID"}
     assert pieces["audio/a/song.wav"].facts == {"caption": "a caption"}

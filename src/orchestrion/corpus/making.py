@@ -74,7 +74,7 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
             return Outcome(item.key, reason=str(error))
         audio, rate = trim_tail(played_out, RATE), RATE
     audio = fit(audio, rate, sound.sample_rate, sound.channels)
-    samples = (audio * 32767).round().astype("<i2")
+    samples = np.clip((audio * 32768).round(), -32768, 32767).astype("<i2")  # 16 bits stay as they were
     attributes |= sound_attributes(audio, sound.sample_rate) | dict(item.attributes)
     heard = music.digest() if music and not item.recording else hashlib.sha256(samples.tobytes()).hexdigest()
     path = f"audio/{file_name(item.key)}"

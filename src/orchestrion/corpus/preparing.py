@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from orchestrion.corpus.sources import Item, Source, find_source
 from orchestrion.corpus.splits import place_of
 from orchestrion.corpus.store import Store
 from orchestrion.errors import UserError
+
+CLUSTER_PATIENCE = 10  # seconds
 
 
 @dataclass(frozen=True)
@@ -117,26 +120,20 @@ def prepare(
     )
     journal = Journal(output, settings(collection, sound))
     summary = Summary(total=min(len(pieces), options.limit or len(pieces)))
-    began, owned = time.monotonic(), None
+    began = time.monotonic()
     try:
         for outcome in journal.outcomes.values():
             summary.count(outcome)
         heard = {o.piece.sha256: key for key, o in journal.outcomes.items() if o.piece}
-        if executor is None:
-            executor = owned = open_executor(options)
-        for outcome in outcomes(collection, pieces, output, sound, journal, options, executor, summary):
-            if outcome.piece and outcome.piece.sha256 in heard:
-                forget(output, outcome.piece)
-                first = heard[outcome.piece.sha256]
-                outcome = Outcome(outcome.key, reason=f"duplicate by content of {first}")
-            if outcome.piece:
-                heard[outcome.piece.sha256] = outcome.key
-                summary.made += outcome.piece.seconds
-            journal.add(outcome)
-            summary.count(outcome)
-            summary.elapsed = time.monotonic() - began
-            if progress:
-                progress(summary)
+        with nullcontext(executor) if executor else opened_executor(options) as workers:
+            for outcome in outcomes(collection, pieces, output, sound, journal, options, workers, summary):
+                outcome = unless_heard(outcome, heard, output)
+                journal.add(outcome)
+                summary.count(outcome)
+                summary.made += outcome.piece.seconds if outcome.piece else 0.0
+                summary.elapsed = time.monotonic() - began
+                if progress:
+                    progress(summary)
         strays = collection.strays()
         for reason in strays.values():
             summary.reject(reason)
@@ -150,10 +147,19 @@ def prepare(
         journal.finish(facts, ((f"{collection.kind}/{name}", reason) for name, reason in strays.items()))
     finally:
         journal.close()
-        if owned:
-            owned.shutdown(wait=True, cancel_futures=True)
     summary.elapsed = time.monotonic() - began
     return summary
+
+
+def unless_heard(outcome: Outcome, heard: dict[str, str], output: Path) -> Outcome:
+    """The outcome, or its refusal where another piece has the same content. heard: keys by content."""
+    if outcome.piece is None:
+        return outcome
+    first = heard.setdefault(outcome.piece.sha256, outcome.key)
+    if first == outcome.key:
+        return outcome
+    forget(output, outcome.piece)
+    return Outcome(outcome.key, reason=f"duplicate by content of {first}")
 
 
 def outcomes(
@@ -253,21 +259,26 @@ def settings(collection: Source, sound: Sound) -> dict[str, Any]:
     }
 
 
-def open_executor(options: PrepareOptions) -> Executor:
+@contextmanager
+def opened_executor(options: PrepareOptions) -> Iterator[Executor]:
     """Processes of this machine, or a Dask cluster. Raises UserError where the cluster can't be reached."""
     if options.cluster is None:
         # spawned, not forked: a progress bar's threads or torch's may hold locks when a fork happens
         context = multiprocessing.get_context("spawn")
         count = options.workers or os.cpu_count()
-        return ProcessPoolExecutor(count, context, end_with_parent, (os.getpid(),))
+        with ProcessPoolExecutor(count, context, end_with_parent, (os.getpid(),)) as pool:
+            yield pool
+        return
     try:
         from distributed import Client
     except ImportError as error:
         raise UserError("--cluster needs Dask: pip install 'orchestrion[cluster]'") from error
     try:
-        return Client(options.cluster, timeout=10).get_executor()
+        client = Client(options.cluster, timeout=CLUSTER_PATIENCE)
     except (OSError, ValueError) as error:
         raise UserError(f"no Dask scheduler answers at {options.cluster}: {error}") from error
+    with client:
+        yield client.get_executor()
 
 
 def end_with_parent(parent: int) -> None:
