@@ -1,0 +1,5 @@
+"""The table of contents: every system is one page here and one line below."""
+
+from orchestrion.systems import flow, spectral
+
+__all__ = ["flow", "spectral"]

@@ -68,6 +68,7 @@ class Stage(Config):
     objective: ObjectiveConfig
     on: Literal["audio", "latents"] = "audio"  # crops of audio, or of the frozen codec's cached latents
     crop: float = 1.5  # seconds
+    gain: tuple[float, float] = (0.0, 0.0)  # dB: the level of each crop of audio is changed by as much
     batch: int = 16
     steps: int = 10_000
     learning_rate: float = 1e-3

@@ -1,0 +1,135 @@
+"""`orchestrion train`: a system on a corpus."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrion.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrion.systems.system import Recipe, Stage
+    from orchestrion.training.run import TrainOptions
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    system: Annotated[str, typer.Argument(help="See `orchestrion systems`.")],
+    data: Annotated[Path, typer.Option("--data", help="A corpus made by `orchestrion prepare`.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The run folder; by default "
+                                                                       "runs/SYSTEM-SIZE-CORPUS.")] = None,
+    size: Annotated[str, typer.Option(help="nano, tiny, small, … (see `orchestrion systems`).")] = "tiny",
+    start: Annotated[str | None, typer.Option("--from", help="A run or model whose trained parts to begin "
+                                                             "with: its codec, and its generator where it is "
+                                                             "of the same make.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Train only this stage.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the "
+                                                     "recipe, such as stages.0.steps=500.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this long; the same command goes on.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure: parameters, time, memory.")] = False,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    processes: Annotated[int, typer.Option(help="Processes or GPUs that share each batch.")] = 1,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    log: Annotated[list[str] | None, typer.Option(help="tensorboard or wandb, beside the CSV.")] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="How often the state is saved.")] = 2.0,
+    demo_minutes: Annotated[float, typer.Option(help="How often clips and pictures are made.")] = 10.0,
+) -> None:
+    """Train a system; after a kill, or --max-minutes, the same command goes on where it stopped."""
+    import orchestrion.systems  # noqa: F401  (fills the table)
+    from orchestrion.corpus.corpus import Corpus
+    from orchestrion.systems.system import find_system
+    from orchestrion.training.run import Run, TrainOptions, check_corpus
+    from orchestrion.training.start import Start
+
+    _check(max_minutes, processes, precision)
+    recipe = find_system(system).recipe(size)
+    corpus = Corpus.open(data)
+    begin = Start.open(start) if start else None
+    if begin:
+        recipe = begin.adopt(recipe)
+    for pair in change or []:
+        field, found, value = pair.partition("=")
+        if not found:
+            raise UserError(f"--set takes FIELD=VALUE, such as stages.0.steps=500, not {pair!r}")
+        recipe = recipe.override(field, value)
+    options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
+                           checkpoint_minutes, demo_minutes)
+    check_corpus(recipe, corpus)
+    if dry_run:
+        _estimate(recipe, corpus.channels, options)
+        return
+    folder = output or Path("runs") / f"{system}-{size}-{data.resolve().name}"
+    with Display() as display:
+        model = Run(recipe, corpus, folder, options, display, begin).train()
+    typer.echo(str(model))
+
+
+def _check(max_minutes: float | None, processes: int, precision: str) -> None:
+    if max_minutes is not None and max_minutes <= 0:
+        raise UserError(f"--max-minutes must be above zero, got {max_minutes:g}")
+    if processes < 1:
+        raise UserError(f"--processes must be at least 1, got {processes}")
+    if precision not in ("auto", "bf16", "fp32"):
+        raise UserError(f"--precision is auto, bf16 or fp32, not {precision!r}")
+
+
+def _estimate(recipe: "Recipe", channels: int, options: "TrainOptions") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from orchestrion.training.estimate import estimate
+
+    table = Table("stage", "trains", "parameters", "batch", "crop", "steps", "a step", "in all", "memory")
+    for e in estimate(recipe, channels, options):
+        s = e.stage
+        table.add_row(s.name, s.trains, f"{e.parameters / 1e6:.1f} M", str(s.batch), f"{s.crop:.2f} s", f"{s.steps:,}",
+                      f"{e.seconds:.2f} s" if e.fits else "no room: lower batch", f"{e.hours:.1f} h",
+                      f"{e.memory / 2**30:.1f} GiB")
+    Console().print(table)
+
+
+class Display:
+    """A bar for the stage at hand with its losses and speed; sentences above it."""
+
+    def __enter__(self) -> "Display":
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                            TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console,
+                            disable=not self.console.is_terminal)
+        self.bar.start()
+        self.average: dict[str, float] = {}
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.stop()
+
+    def stage(self, stage: "Stage", step: int) -> None:
+        self.now, self.average = stage, {}
+        self.task = self.bar.add_task(stage.name, total=stage.steps, completed=step, figures="")
+        where = f"from step {step}" if step else "from the beginning"
+        self.say(f"stage {stage.name}: {stage.steps} steps, {where}")
+
+    def step(self, step: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            self.average[name] = value + 0.95 * (self.average.get(name, value) - value)
+        if step % 10 == 0 or self.bar.disable:
+            text = self._figures(step)
+            self.bar.update(self.task, completed=step, figures=text)
+            if self.bar.disable and step % 100 == 0:
+                self.console.print(f"{self.now.name} {step}/{self.now.steps} {text}", highlight=False, soft_wrap=True)
+
+    def _figures(self, step: int) -> str:
+        seconds = self.average.get("seconds", 0) or 1
+        losses = " ".join(f"{name} {value:.3f}" for name, value in self.average.items() if name != "seconds")
+        heard = step * self.now.batch * self.now.crop / 3600
+        return f"{losses}  {1 / seconds:.2f} steps/s  {heard:.2f} h heard"
+
+    def say(self, sentence: str) -> None:
+        self.console.print(sentence, highlight=False, soft_wrap=True)

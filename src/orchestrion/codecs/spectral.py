@@ -1,0 +1,139 @@
+"""The spectral codec: spectrogram in, magnitude and phase out, one vector every 2048 samples.
+
+    audio ── middle, side ── STFT ──► ConvNeXt ÷4 ConvNeXt ──► z [b d n]
+    z ── ConvNeXt ×4 ConvNeXt ──► magnitude, phase ── inverse STFT ──► audio
+
+The idea is Musika's first level (Pasini & Schlüter 2022) with Vocos's blocks and head (Siuzdak 2023). A steady
+tone of any pitch looks the same in every frame of a magnitude spectrogram, so a convolutional decoder that
+sees only magnitudes has nothing to hold its phase to and smears the partials. So the encoder also sees the
+phase of the lower bins, and both sides speak of phase on one clock (`AlignedSTFT`), where it turns slowly.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from orchestrion.audio.aligned import AlignedSTFT
+from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact
+from orchestrion.errors import UserError
+from orchestrion.nn.convnext import ConvNeXtStack
+
+FLOOR = 1e-4  # amplitude of a full-scale sine that counts as silence: -80 dB
+
+
+class SpectralCodecConfig(CodecConfig):
+    sample_rate: int = 44_100
+    channels: int = 2  # 1 or 2; two are coded as middle and side
+    latents: int = 96
+    size: int = 2048  # window, samples
+    hop: int = 512  # samples
+    stride: int = 4  # frames per latent
+    width: int = 384  # at frame rate
+    depth: int = 6  # blocks at frame rate, in the decoder; the encoder has half as many
+    deep_width: int = 512  # at latent rate
+    deep_depth: int = 4
+    expansion: int = 3  # of the blocks' hidden layers
+    phase_bins: int = 256  # bins whose phase the encoder sees
+    noise: float = 0.1  # added to the unit-power latents in training, so that finer detail isn't relied on
+
+    def build(self) -> "SpectralCodec":
+        return SpectralCodec(self)
+
+
+class SpectralCodec(Codec):
+    def __init__(self, config: SpectralCodecConfig) -> None:
+        if config.channels not in (1, 2):
+            raise UserError(f"the spectral codec makes 1 or 2 channels, not {config.channels}")
+        frame = config.hop * config.stride
+        if config.stride % (config.size // config.hop):
+            raise UserError("the spectral codec's stride must be a multiple of size / hop, so that latents "
+                            f"share one clock; got stride {config.stride}, {config.size} / {config.hop}")
+        encoder, decoder = Encoder(config), Decoder(config)
+        super().__init__(Continuous(config.latents, config.sample_rate / frame), config.sample_rate,
+                         config.channels, multiple_of=frame, chunking=Exact(decoder.context))
+        self.config, self.encoder, self.decoder = config, encoder, decoder
+        self.stft = AlignedSTFT(config.size, config.hop)
+        self.full_scale = config.size / 4  # what a full-scale sine gives in its bin, by a Hann window
+
+    def analyse(self, audio: Tensor) -> Tensor:
+        spectrum = self.stft(rearrange(to_middle_side(audio), "b c t -> (b c) t")) / self.full_scale
+        return self.encoder(rearrange(spectrum, "(b c) n f -> b c n f", c=self.channels))
+
+    def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
+        if self.training and self.config.noise:
+            latents = latents + self.config.noise * torch.randn_like(latents)
+        magnitude, phase = self.decoder(latents)
+        # fp32: sums of many bins in bf16 would hiss
+        spectrum = torch.polar(magnitude.float() * self.full_scale, phase.float())
+        audio = self.stft.inverse(rearrange(spectrum, "b c n f -> (b c) n f"))
+        return from_middle_side(rearrange(audio, "(b c) t -> b c t", c=self.channels))
+
+
+class Encoder(nn.Module):
+    """complex `[b c n f]`, full-scale sine = 1 -> latents `[b d n/stride]` of unit power."""
+
+    def __init__(self, config: SpectralCodecConfig) -> None:
+        super().__init__()
+        self.phase_bins, self.stride = config.phase_bins, config.stride
+        features = config.channels * (config.size // 2 + 1 + 2 * config.phase_bins)
+        self.enter = nn.Linear(features, config.width)
+        self.frames = ConvNeXtStack(config.width, config.expansion * config.width, config.depth // 2)
+        self.down = nn.Linear(config.stride * config.width, config.deep_width)
+        self.deep = ConvNeXtStack(config.deep_width, config.expansion * config.deep_width, config.deep_depth)
+        self.norm = nn.LayerNorm(config.deep_width, eps=1e-6)
+        self.leave = nn.Linear(config.deep_width, config.latents)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        magnitude = spectrum.abs()
+        level = (magnitude + FLOOR).log() / -torch.tensor(FLOOR).log() * 2 + 1  # about -1 to 1
+        low = spectrum[..., : self.phase_bins]
+        turned = torch.view_as_real(low) * (low.abs() + FLOOR).pow(-0.6)[..., None]  # magnitude to the 0.4
+        x = torch.cat([rearrange(level, "b c n f -> b n (c f)"),
+                       rearrange(turned, "b c n f r -> b n (c f r)")], -1)
+        x = self.frames(self.enter(x))
+        x = self.deep(self.down(rearrange(x, "b (n s) d -> b n (s d)", s=self.stride)))
+        z = self.leave(self.norm(x)).float()
+        z = nn.functional.layer_norm(z, z.shape[-1:])  # unit power: the noise then means a fixed 20 dB
+        return rearrange(z, "b n d -> b d n")
+
+
+class Decoder(nn.Module):
+    """latents `[b d n]` -> magnitude and phase `[b c n·stride f]`, full-scale sine = 1."""
+
+    def __init__(self, config: SpectralCodecConfig) -> None:
+        super().__init__()
+        self.channels, self.stride = config.channels, config.stride
+        self.enter = nn.Conv1d(config.latents, config.deep_width, 3, padding=1)
+        self.deep = ConvNeXtStack(config.deep_width, config.expansion * config.deep_width, config.deep_depth)
+        self.up = nn.Linear(config.deep_width, config.stride * config.width)
+        self.frames = ConvNeXtStack(config.width, config.expansion * config.width, config.depth)
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.leave = nn.Linear(config.width, 2 * config.channels * (config.size // 2 + 1))
+        with torch.no_grad():  # begin near the level of quiet music
+            self.leave.weight.mul_(0.3)
+            self.leave.bias.view(2, -1)[0].fill_(-7.0)
+        window = -(-config.size // (config.hop * config.stride))
+        self.context = 1 + self.deep.reach + -(-self.frames.reach // config.stride) + window
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.deep(self.enter(latents).transpose(1, 2))
+        x = rearrange(self.up(x), "b n (s d) -> b (n s) d", s=self.stride)
+        x = self.leave(self.norm(self.frames(x))).float()
+        level, phase = rearrange(x, "b n (p c f) -> p b c n f", p=2, c=self.channels)
+        return level.clamp(max=2.0).exp(), phase
+
+
+def to_middle_side(audio: Tensor) -> Tensor:
+    """Left and right `[b 2 t]` -> their mean and half difference; mono stays."""
+    if audio.shape[1] == 1:
+        return audio
+    left, right = audio.unbind(1)
+    return torch.stack([(left + right) / 2, (left - right) / 2], 1)
+
+
+def from_middle_side(audio: Tensor) -> Tensor:
+    """The inverse of `to_middle_side`."""
+    if audio.shape[1] == 1:
+        return audio
+    middle, side = audio.unbind(1)
+    return torch.stack([middle + side, middle - side], 1)

@@ -1,0 +1,118 @@
+"""Rectified flow over a codec's latents (Liu et al. 2022, arXiv 2209.03003; Lipman et al. 2022, 2210.02747).
+
+x_t = (1 - t)·noise + t·data, and the network tells the velocity data - noise. It also sees which frames are
+already known, so that one network begins a piece, continues it and fills gaps; any length is made of windows,
+each continuing the last.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from orchestrion.config import Config
+from orchestrion.contracts import (
+    Conditioner,
+    Conditioning,
+    Continuous,
+    Edit,
+    Generator,
+    GeneratorConfig,
+    Progress,
+    Space,
+    clip_generators,
+    clip_noise,
+)
+from orchestrion.errors import UserError
+from orchestrion.nn.dit import DiT
+from orchestrion.sampling.solvers import even_times, find_solver
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """How a flow is sampled."""
+
+    steps: int = 12
+    solver: str = "heun"  # euler, heun or midpoint
+    shift: float = 1.0  # above 1: more of the steps near the noise
+
+
+class DiTConfig(Config):
+    width: int = 256
+    depth: int = 8
+    heads: int = 4
+
+
+class FlowConfig(GeneratorConfig):
+    net: DiTConfig = DiTConfig()
+    context: int = 256  # latent frames that the network sees at once
+    overlap: int = 64  # of them, known frames at the beginning of each further window
+
+    def build(self, space: Space, conditioner: Conditioner | None) -> "FlowGenerator":
+        return FlowGenerator(self, space, conditioner)
+
+
+class FlowGenerator(Generator):
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    capabilities: ClassVar[frozenset[str]] = frozenset({"continue", "inpaint", "vary"})
+    options: ClassVar[type] = FlowOptions
+
+    def __init__(self, config: FlowConfig, space: Space, conditioner: Conditioner | None) -> None:
+        super().__init__()
+        if not isinstance(space, Continuous) or space.bands is not None:
+            raise UserError(f"a flow models continuous latents [b d n]; this codec makes {space}")
+        if conditioner is not None:
+            raise UserError("this flow takes no conditioner")
+        if not 0 < config.overlap < config.context:
+            raise UserError(f"the overlap must be between 0 and the context of {config.context} frames, "
+                            f"got {config.overlap}")
+        self.config, self.channels = config, space.channels
+        net = config.net
+        self.net = DiT(2 * space.channels + 1, space.channels, net.width, net.depth, net.heads)
+
+    def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor) -> Tensor:
+        """x `[b d n]` at `time` `[b]`; known latents `[b d n]`, which count where keep `[b n]` -> `[b d n]`."""
+        mask = keep[:, None].to(x.dtype)
+        features = torch.cat([x, known * mask, mask], 1)
+        return self.net(features.transpose(1, 2), time).transpose(1, 2)
+
+    @torch.no_grad()
+    def sample(self, frames: int, conditioning: Conditioning, seeds: list[int], options: FlowOptions | None = None,
+               edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
+        options = options or FlowOptions()
+        place = next(self.parameters())
+        noise = clip_noise(clip_generators(seeds), frames, self.channels).transpose(1, 2).to(place)
+        known = torch.zeros_like(noise) if edit is None else edit.source.to(place)
+        keep = noise.new_zeros(len(seeds), frames, dtype=torch.bool) if edit is None else edit.keep.to(noise.device)
+        strength = 1.0 if edit is None else edit.strength
+        starts = [0]
+        while starts[-1] + self.config.context < frames:
+            starts.append(starts[-1] + self.config.context - self.config.overlap)
+        made, source = known.clone(), known
+        for number, start in enumerate(starts):
+            part = slice(start, min(start + self.config.context, frames))
+            done = keep[:, part].clone()
+            if number:
+                done[:, : self.config.overlap] = True
+
+            def told(step: int, number: int = number) -> None:
+                if progress:
+                    progress((number + step / options.steps) / len(starts))
+
+            made[..., part] = self._window(noise[..., part], made[..., part], source[..., part], done,
+                                           strength, options, told)
+        return made
+
+    def _window(self, noise: Tensor, known: Tensor, source: Tensor, keep: Tensor, strength: float,
+                options: FlowOptions, told) -> Tensor:
+        """One window: from noise, or from the source with `strength` of noise, to latents; kept frames stay."""
+        begin = 1 - strength
+        times = [begin + (1 - begin) * t for t in even_times(options.steps, options.shift)]
+        x = (1 - begin) * noise + begin * source
+
+        def velocity(x: Tensor, time: float) -> Tensor:
+            return self.velocity(x, x.new_full((len(x),), time), known, keep)
+
+        x = find_solver(options.solver)(velocity, x, times, told)
+        return torch.where(keep[:, None], known, x)

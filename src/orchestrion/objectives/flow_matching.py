@@ -1,0 +1,64 @@
+"""Flow matching: the squared error of the velocity (Lipman et al. 2022, eq. 23 with σ_min = 0).
+
+Times are logit-normal (Esser et al. 2024, arXiv 2403.03206, §3.1). Of some clips a beginning or a span is given
+clean, so that the network learns to continue and to fill.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from orchestrion.contracts import Batch, Generator, Objective, ObjectiveConfig, Parts
+from orchestrion.errors import UserError
+
+
+@runtime_checkable
+class VelocityModel(Protocol):
+    """A generator that tells velocities, given x `[b d n]` at time `[b]`, known latents and where they count."""
+
+    def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor) -> Tensor: ...
+
+
+class FlowMatchingConfig(ObjectiveConfig):
+    beginnings: float = 0.4  # share of clips of which a beginning is given
+    spans: float = 0.1  # share of which a gap is to be filled
+    spread: float = 1.0  # deviation of the times' logit
+
+    def build(self, parts: Parts) -> "FlowMatching":
+        if not isinstance(parts.generator, VelocityModel):
+            raise UserError(f"flow matching trains a flow, not a {type(parts.generator).__name__}")
+        return FlowMatching(self, parts.generator)
+
+
+class FlowMatching(Objective):
+    def __init__(self, config: FlowMatchingConfig, generator: Generator) -> None:
+        super().__init__()
+        self.config, self.generator = config, (generator,)
+        self.weights = {"velocity": 1.0}
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"generator": [p for p in self.generator[0].parameters() if p.requires_grad]}
+
+    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        assert batch.latents is not None
+        data = batch.latents
+        b, _, n = data.shape
+        noise = torch.randn_like(data)
+        time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device))
+        keep = self._known(b, n, data.device)
+        x = torch.lerp(noise, data, time[:, None, None])
+        made = self.generator[0].velocity(x, time, data, keep).float()
+        error = (made - (data - noise)).square().mean(1)
+        yield "generator", {"velocity": (error * ~keep).sum() / (~keep).sum()}
+
+    def _known(self, b: int, n: int, device: torch.device) -> Tensor:
+        """Which frames are given, `[b n]`: none, a beginning of up to two thirds, or all but a span."""
+        place = torch.arange(n, device=device)
+        kind, first, second = torch.rand(3, b, 1, device=device)
+        beginning = place < (first * n * 2 / 3).long()
+        start = (first * n / 2).long()
+        span = (place < start) | (place >= start + 1 + (second * n / 2).long())
+        keep = torch.where(kind < self.config.beginnings, beginning, torch.zeros_like(beginning))
+        return torch.where(kind > 1 - self.config.spans, span, keep)

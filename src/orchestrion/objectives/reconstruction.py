@@ -1,0 +1,81 @@
+"""Spectral reconstruction of a codec: several STFT windows and a mel spectrogram, on the mono mix or a channel.
+
+Windows up to 8192 samples matter: spectra of 2048 can't tell a partial that holds together from one whose phase
+jumps from frame to frame. Terms per window after Yamamoto et al. 2020 (arXiv 1910.11480, eq. 6 and 7).
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from orchestrion.audio.spectra import mel_filterbank
+from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts
+
+
+class ReconstructionConfig(ObjectiveConfig):
+    windows: tuple[int, ...] = (512, 2048, 8192)
+    mels: int = 128
+    mel_window: int = 2048
+    floor: float = 1e-4  # amplitude of a full-scale sine under which levels are not compared
+    convergence: float = 1.0  # weights
+    log_magnitude: float = 1.0
+    log_mel: float = 2.0
+
+    def build(self, parts: Parts) -> "ReconstructionObjective":
+        return ReconstructionObjective(self, parts)
+
+
+class ReconstructionObjective(Objective):
+    def __init__(self, config: ReconstructionConfig, parts: Parts) -> None:
+        super().__init__()
+        self.config = config
+        self.codec = [parts.codec]  # in a list: it is saved elsewhere
+        self.weights = {"convergence": config.convergence, "log_magnitude": config.log_magnitude,
+                        "log_mel": config.log_mel}
+        for window in {*config.windows, config.mel_window}:
+            self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
+        bank = mel_filterbank(parts.codec.sample_rate, config.mel_window, config.mels)
+        self.register_buffer("mel", bank.float().T.contiguous(), persistent=False)  # [f mels]
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {"codec": [p for p in self.codec[0].parameters() if p.requires_grad]}
+
+    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        assert batch.audio is not None
+        made = self.codec[0](batch.audio)
+        yield "codec", self.compare(batch.audio, made.audio) | made.losses
+
+    def compare(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
+        """real, made `[b c t]` -> the three terms, each the mean over windows."""
+        with torch.autocast(real.device.type, enabled=False):
+            real, made = self._views(real.float(), made.float())
+            convergence, log_magnitude, log_mel = [], [], None
+            for window in self.config.windows:
+                x, y = self._magnitude(real, window), self._magnitude(made, window)
+                convergence.append((torch.linalg.vector_norm(x - y, dim=(1, 2))
+                                    / (torch.linalg.vector_norm(x, dim=(1, 2)) + 1e-2)).mean())
+                log_magnitude.append(self._log_distance(x, y))
+                if window == self.config.mel_window:
+                    log_mel = self._log_distance(x @ self.mel, y @ self.mel)
+            if log_mel is None:
+                x, y = (self._magnitude(a, self.config.mel_window) for a in (real, made))
+                log_mel = self._log_distance(x @ self.mel, y @ self.mel)
+        return {"convergence": torch.stack(convergence).mean(),
+                "log_magnitude": torch.stack(log_magnitude).mean(), "log_mel": log_mel}
+
+    def _views(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
+        """`[b c t]` -> `[b t]`: of half the clips the mono mix, of the others one channel, drawn at random."""
+        b, c, _ = real.shape
+        mix = torch.full((c,), 1 / c, device=real.device)
+        one = nn.functional.one_hot(torch.randint(c, (b,), device=real.device), c).float()
+        weights = torch.where(torch.rand(b, 1, device=real.device) < 0.5, mix, one)
+        return torch.einsum("bct,bc->bt", real, weights), torch.einsum("bct,bc->bt", made, weights)
+
+    def _magnitude(self, audio: Tensor, window: int) -> Tensor:
+        """`[b t]` -> `[b n f]`, a full-scale sine being 1."""
+        frames = audio.unfold(-1, window, window // 4) * getattr(self, f"window{window}")
+        return torch.fft.rfft(frames).abs().clamp_min(1e-6) * (4 / window)
+
+    def _log_distance(self, x: Tensor, y: Tensor) -> Tensor:
+        return ((x + self.config.floor).log() - (y + self.config.floor).log()).abs().mean()

@@ -1,0 +1,29 @@
+"""Flow: rectified flow with a small transformer over the spectral codec's latents.
+
+    noise ── DiT, a few steps ──► z ── spectral codec ──► audio
+
+`release` over `spectral-v1` made the bundled `piano-flow`.
+"""
+
+from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.objectives.flow_matching import FlowMatchingConfig
+from orchestrion.systems.spectral import CODECS, codec_stage
+from orchestrion.systems.system import Recipe, Stage, SystemConfig, system
+
+GENERATORS = {
+    "nano": FlowConfig(net=DiTConfig(width=96, depth=3, heads=3), context=64, overlap=16),
+    "tiny": FlowConfig(),
+    "small": FlowConfig(net=DiTConfig(width=512, depth=12, heads=8), context=512, overlap=128),
+    "release": FlowConfig(),
+}
+
+
+@system("flow", sizes=("nano", "tiny", "small", "release"))
+def flow(size: str) -> Recipe:
+    steps, batch = {"nano": (400, 8), "tiny": (3_000, 24), "small": (200_000, 32), "release": (2_000, 20)}[size]
+    generator = GENERATORS[size]
+    crop = generator.context * 2048 / 44_100
+    stage = Stage(name="flow", trains="generator", on="latents", objective=FlowMatchingConfig(), crop=crop,
+                  batch=batch, steps=steps, learning_rate=1e-3, betas=(0.9, 0.98), weight_decay=0.01,
+                  warmup=min(200, steps // 10))
+    return Recipe(system=SystemConfig(codec=CODECS[size], generator=generator), stages=(codec_stage(size), stage))

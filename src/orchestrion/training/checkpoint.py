@@ -1,0 +1,31 @@
+"""Training state on disk: written beside the old one, then put in its place, so that a kill loses neither."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrion.errors import UserError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Raises UserError where the disk is full; the checkpoint that was there stays as it was."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(fresh, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path} can't be written ({error}): make room there; the last checkpoint is intact") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"{path} is damaged ({error}): delete it to begin this stage anew") from error

@@ -1,0 +1,93 @@
+"""Where a stage's figures go: a CSV file always, TensorBoard and Weights & Biases when asked."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from orchestrion.errors import UserError, did_you_mean
+
+
+class Log(Protocol):
+    def write(self, step: int, figures: dict[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class CsvLog:
+    """`log.csv`: a row each time. Rows after `step`, of a run that was killed, are dropped on opening."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.path = folder / "log.csv"
+        self.rows: list[dict[str, str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if row["step"] and int(row["step"]) <= step]
+        self.columns = list(self.rows[0]) if self.rows else []
+        self._rewrite()
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in figures.items()}
+        self.rows.append(row)
+        if row.keys() - set(self.columns):
+            self.columns += [name for name in row if name not in self.columns]
+            self._rewrite()
+        else:
+            with self.path.open("a", newline="") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+
+    def close(self) -> None: ...
+
+    def _rewrite(self) -> None:
+        with self.path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            if self.columns:
+                writer.writeheader()
+            writer.writerows(self.rows)
+
+
+class TensorBoardLog:
+    def __init__(self, folder: Path, step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise UserError("TensorBoard isn't installed: pip install 'orchestrion[tensorboard]'") from error
+        self.writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandbLog:
+    def __init__(self, folder: Path, step: int) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError("Weights & Biases isn't installed: pip install 'orchestrion[wandb]'") from error
+        recipe = json.loads((folder.parents[1] / "recipe.json").read_text())
+        name = f"{folder.parents[1].name}-{folder.name}"
+        self.run = wandb.init(project="orchestrion", name=name, id=name, resume="allow", dir=folder, config=recipe)
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        self.run.log(figures, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+LOGS = {"tensorboard": TensorBoardLog, "wandb": WandbLog}
+
+
+def check_logs(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in LOGS:
+            raise UserError(f"there is no log {name!r}; {did_you_mean(name, LOGS)}")
+
+
+def open_logs(names: Sequence[str], folder: Path, step: int) -> list[Log]:
+    return [CsvLog(folder, step), *(LOGS[name](folder, step) for name in names)]

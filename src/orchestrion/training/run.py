@@ -1,0 +1,304 @@
+"""A training run: the stages of a recipe, in order, into a run folder that the same command goes on with.
+
+    recipe.json            what is trained
+    stages/<name>/         checkpoint.pt, log.csv, demos/
+    model/                 the model so far, as a model folder
+"""
+
+import json
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from orchestrion import __version__
+from orchestrion.contracts import Batch
+from orchestrion.corpus.corpus import Corpus
+from orchestrion.corpus.datasets import AudioCrops, LatentCrops
+from orchestrion.errors import UserError
+from orchestrion.storage import replacing
+from orchestrion.systems.folder import About, SharedCodec, save_model
+from orchestrion.systems.system import Recipe, Stage, System
+from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
+from orchestrion.training.demos import SECONDS, write_demo
+from orchestrion.training.logs import check_logs, open_logs
+from orchestrion.training.loop import Dataset, Loop
+from orchestrion.training.start import Start
+
+LOG_EVERY = 25  # steps
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    stage: str | None = None  # train only this one
+    max_minutes: float | None = None
+    device: str = "auto"
+    processes: int = 1
+    precision: str = "auto"  # auto, bf16 or fp32
+    seed: int = 0
+    logs: tuple[str, ...] = ()  # beside CSV
+    checkpoint_minutes: float = 2.0
+    demo_minutes: float = 10.0
+
+
+class Reporter(Protocol):
+    """Who is told how the run goes."""
+
+    def stage(self, stage: Stage, step: int) -> None: ...
+
+    def step(self, step: int, figures: dict[str, float]) -> None: ...
+
+    def say(self, sentence: str) -> None: ...
+
+
+class Run:
+    def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path, options: TrainOptions,
+                 report: Reporter, start: Start | None = None) -> None:
+        check_corpus(recipe, corpus)
+        check_logs(options.logs)
+        self.recipe, self.corpus, self.folder = recipe, corpus, folder
+        self.options, self.report, self.start = options, report, start
+        self.deadline = time.monotonic() + 60 * options.max_minutes if options.max_minutes else float("inf")
+        self.stopping = False
+        self.hours: dict[str, float] = {}
+
+    def train(self) -> Path:
+        """Trains what is left to train; -> the model folder."""
+        if self.options.stage:
+            self.recipe.stage(self.options.stage)  # refuse an unknown name before anything is made
+        self._keep_recipe()
+        fabric = make_fabric(self.options)
+        fabric.launch()
+        torch.manual_seed(self.options.seed)
+        system = self.recipe.system.build()
+        if self.start:
+            self.start.give(system)
+        system.to(fabric.device).eval()
+        with self._signals():
+            for stage in self.recipe.stages:
+                state = self._state(stage)
+                if state.get("finished"):
+                    system.part(stage.trains).load_state_dict(state["average"])
+                    self.hours[stage.name] = state["hours"]
+                elif self.options.stage not in (None, stage.name):
+                    if stage.name == self.recipe.stages[-1].name:
+                        break
+                    self._check_skipped(stage)
+                elif not self._train_stage(fabric, system, stage, state):
+                    break
+        return self.folder / "model"
+
+    def _check_skipped(self, stage: Stage) -> None:
+        """A stage may be trained alone only when those before it are done."""
+        names = [s.name for s in self.recipe.stages]
+        if names.index(stage.name) < names.index(self.options.stage or ""):
+            raise UserError(f"stage {self.options.stage!r} stands on stage {stage.name!r}, which is not trained "
+                            f"yet: leave out --stage, or take its part from a model with --from")
+
+    def _train_stage(self, fabric: Any, system: System, stage: Stage, state: dict[str, Any]) -> bool:
+        """-> whether the stage is finished."""
+        part = system.part(stage.trains)
+        system.requires_grad_(False)
+        part.requires_grad_(True)
+        torch.manual_seed(self.options.seed + 1)
+        objective = stage.objective.build(system).to(fabric.device)
+        loop = Loop(fabric, stage, part, objective, self.options.seed)
+        place = self.folder / "stages" / stage.name
+        place.mkdir(parents=True, exist_ok=True)
+        if state:
+            loop.load_state_dict(state)
+        elif self.start:
+            self.start.give_objective(stage, objective)
+        data = dataset(self.corpus, "train", system, stage, self.options.seed)
+        logs = open_logs(self.options.logs, place, loop.step) if fabric.is_global_zero else []
+        self.report.stage(stage, loop.step)
+        sums: defaultdict[str, float] = defaultdict(float)
+        saved = shown = time.monotonic()
+
+        def tick(figures: dict[str, float]) -> bool:
+            nonlocal saved, shown
+            now = time.monotonic()
+            for name, value in figures.items():
+                sums[name] += value / LOG_EVERY
+            self.report.step(loop.step, figures)
+            if loop.step % LOG_EVERY == 0:
+                for log in logs:
+                    log.write(loop.step, {**sums, "hours": self._hours(stage, loop.step)})
+                sums.clear()
+                if (sentence := objective.health()) is not None:
+                    self.report.say(f"step {loop.step}: {sentence}")
+            if fabric.is_global_zero and now - saved > 60 * self.options.checkpoint_minutes:
+                save_checkpoint(place / "checkpoint.pt", loop.state_dict())
+                saved = time.monotonic()
+            if fabric.is_global_zero and now - shown > 60 * self.options.demo_minutes:
+                self._demo(system, loop, place)
+                shown = time.monotonic()
+            return not self._over(fabric, now)
+
+        try:
+            loop.run(data, stage.steps, tick)
+        finally:
+            for log in logs:
+                log.close()
+        return self._close_stage(fabric, system, loop, place)
+
+    def _close_stage(self, fabric: Any, system: System, loop: Loop, place: Path) -> bool:
+        """Saves the stage and the model so far; the system goes on with the averaged weights."""
+        stage, finished = loop.stage, loop.step >= loop.stage.steps
+        self.hours[stage.name] = self._hours(stage, loop.step)
+        state = loop.state_dict()
+        if fabric.is_global_zero and not finished:
+            save_checkpoint(place / "checkpoint.pt", state)
+        loop.part.load_state_dict(loop.average)
+        system.eval().requires_grad_(False)
+        if stage.fit:
+            system.codec.fit(self._fitting(system, stage))
+        if fabric.is_global_zero:
+            if finished:
+                average = {name: tensor.clone() for name, tensor in loop.part.state_dict().items()}
+                save_checkpoint(place / "checkpoint.pt", {
+                    "finished": True, "hours": self.hours[stage.name], "average": average,
+                    "objective": state["objective"]})
+            self._demo(system, None, place, loop.step)
+            self._save(system, loop)
+        fabric.barrier()
+        return finished
+
+    def _state(self, stage: Stage) -> dict[str, Any]:
+        path = self.folder / "stages" / stage.name / "checkpoint.pt"
+        return load_checkpoint(path) if path.exists() else {}
+
+    def _hours(self, stage: Stage, steps: int) -> float:
+        """Hours of music heard, repetitions counted."""
+        return steps * stage.batch * stage.crop / 3600
+
+    def _over(self, fabric: Any, now: float) -> bool:
+        """Whether to stop here; all processes stop at the same step."""
+        over = self.stopping or now > self.deadline
+        if fabric.world_size > 1:
+            over = bool(fabric.all_reduce(torch.tensor(float(over), device=fabric.device), reduce_op="max"))
+        return over
+
+    def _fitting(self, system: System, stage: Stage, batches: int = 40) -> Iterator[torch.Tensor]:
+        data = AudioCrops(self.corpus, "train", samples_of(stage, system, 6.0), self.options.seed + 2)
+        for i in range(batches):
+            audio = data.batch(i, 4).audio
+            assert audio is not None
+            yield audio.to(next(system.codec.parameters()).device)
+
+    def _demo(self, system: System, loop: Loop | None, place: Path, step: int | None = None) -> None:
+        """`loop`: whose averaged weights are to be heard, while the stage goes on with its own."""
+        real = AudioCrops(self.corpus, "validation", round(SECONDS * self.corpus.sample_rate), 1).batch(0, 2)
+        if loop is None:
+            write_demo(system, real, place / "demos", step or 0)
+            return
+        own = {name: tensor.clone() for name, tensor in loop.part.state_dict().items()}
+        loop.part.load_state_dict(loop.average)
+        system.eval()
+        try:
+            write_demo(system, real, place / "demos", loop.step)
+        finally:
+            loop.part.load_state_dict(own)
+
+    def _save(self, system: System, loop: Loop) -> None:
+        stage = loop.stage
+        training: dict[str, Any] = {
+            "corpus": f"{self.corpus.name}, {self.corpus.hours:.1f} hours, {len(self.corpus.pieces)} pieces",
+            "seed": self.options.seed, "orchestrion": __version__, "last stage": f"{stage.name}, step {loop.step} "
+            f"of {stage.steps}"}
+        training |= {f"hours of music heard in stage {name}": round(h, 2) for name, h in self.hours.items()}
+        about = About(self.folder.name, summary=f"Trained by `orchestrion train` on {self.corpus.name}.",
+                      data=f"{self.corpus.name}. Licence of the music: {self.corpus.licence}.", training=training)
+        shared: SharedCodec | None = self.start.codec if self.start else None
+        save_model(system, self.folder / "model", about, shared)
+
+    def _keep_recipe(self) -> None:
+        """Writes the recipe, or refuses to go on with another one."""
+        path, data = self.folder / "recipe.json", self.recipe.to_dict()
+        if path.exists():
+            if Recipe.from_dict(json.loads(path.read_text())) != self.recipe:
+                raise UserError(f"{self.folder} holds a run of another recipe: use another folder with -o, or "
+                                "the system, size and --set that it was begun with")
+            return
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise UserError(f"{self.folder} holds something that is not a run; choose another folder with -o")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(json.dumps(data, indent=2))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the run after this step, everything saved."""
+        def stop(*_: Any) -> None:
+            self.report.say("stopping after this step, with everything saved")
+            self.stopping = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def make_fabric(options: TrainOptions) -> Any:
+    """Device, precision and processes."""
+    import warnings
+
+    from lightning.fabric import Fabric
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
+    accelerator = {"auto": "auto", "cuda": "gpu"}.get(options.device, options.device)
+    bf16 = options.precision == "bf16" or (options.precision == "auto" and has_bf16(accelerator))
+    return Fabric(accelerator=accelerator, devices=options.processes,
+                  strategy="ddp" if options.processes > 1 else "auto", precision="bf16-mixed" if bf16 else "32-true")
+
+
+def has_bf16(accelerator: str) -> bool:
+    """Whether bf16 is faster here than fp32."""
+    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return accelerator != "mps" and torch.cpu._is_avx512_bf16_supported()
+
+
+def check_corpus(recipe: Recipe, corpus: Corpus) -> None:
+    """Refuses a corpus that the codec can't hear. Raises UserError."""
+    codec = recipe.system.codec.build()
+    if corpus.sample_rate != codec.sample_rate:
+        raise UserError(f"the codec takes {codec.sample_rate} Hz and the corpus at {corpus.folder} has "
+                        f"{corpus.sample_rate}: prepare it with --sample-rate {codec.sample_rate}")
+    if corpus.channels != codec.channels:
+        raise UserError(f"the codec takes {codec.channels} channels and the corpus at {corpus.folder} has "
+                        f"{corpus.channels}: prepare it with --channels {codec.channels}")
+
+
+def samples_of(stage: Stage, system: System, seconds: float | None = None) -> int:
+    """A crop's samples, rounded up to what the codec takes."""
+    multiple = system.codec.multiple_of
+    return -(-round((seconds or stage.crop) * system.codec.sample_rate) // multiple) * multiple
+
+
+def frames_of(stage: Stage, system: System) -> int:
+    """A crop's latent frames, rounded to what the generator takes."""
+    multiple = system.generator.multiple_of if system.generator else 1
+    return max(1, round(stage.crop * system.codec.sample_rate / system.codec.frame / multiple)) * multiple
+
+
+def dataset(corpus: Corpus, split: str, system: System, stage: Stage, seed: int) -> Dataset:
+    if stage.on == "latents":
+        return LatentCrops(corpus, split, system.codec, frames_of(stage, system), seed)
+    return AudioCrops(corpus, split, samples_of(stage, system), seed, stage.gain)
+
+
+def fake_batch(system: System, stage: Stage, channels: int) -> Batch:
+    """Noise of the shape of a batch, to measure speed and memory without data."""
+    if stage.on == "latents":
+        return Batch(latents=torch.randn(stage.batch, getattr(system.codec.space, "channels", 1),
+                                         frames_of(stage, system)))
+    return Batch(audio=0.1 * torch.randn(stage.batch, channels, samples_of(stage, system)))

@@ -1,0 +1,62 @@
+"""`--from`: beginning a run with parts that are already trained, in another run or a model folder."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrion.contracts import Objective
+from orchestrion.errors import UserError
+from orchestrion.systems.folder import SharedCodec, load_codec, load_model
+from orchestrion.systems.shelf import find_model
+from orchestrion.systems.system import Recipe, Stage, System
+from orchestrion.training.checkpoint import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parts to begin with: always a codec, and a generator where the source has one of the same make."""
+
+    source: System
+    codec: SharedCodec | None  # by which the new model names it, where it is a model of its own
+    run: Path | None  # the run folder, for the critics
+
+    @classmethod
+    def open(cls, name: str) -> "Start":
+        """name: a run folder, a model folder, a bundled model, or hf:owner/name."""
+        folder = Path(name)
+        run = folder if (folder / "recipe.json").is_file() else None
+        if run and not (run / "model" / "config.json").is_file():
+            raise UserError(f"the run at {run} has no model yet: train it first")
+        place = run / "model" if run else find_model(name)
+        loaded = load_model(place)
+        shared = loaded.shared_codec
+        if shared is None and loaded.system.generator is None and not run:
+            shared = load_codec(place)[1]
+        return cls(loaded.system, shared, run)
+
+    def adopt(self, recipe: Recipe) -> Recipe:
+        """The recipe with the source's codec in it, and without the stages that would train a codec."""
+        system = dataclasses.replace(recipe.system, codec=self.source.config.codec)
+        stages = tuple(stage for stage in recipe.stages if stage.trains.partition(".")[0] != "codec")
+        if not stages:  # fine-tuning a codec
+            stages = recipe.stages
+        return dataclasses.replace(recipe, system=system, stages=stages)
+
+    def give(self, system: System) -> None:
+        """Copies the weights of the codec, and of the other parts that are of the same make."""
+        system.codec.load_state_dict(self.source.codec.state_dict())
+        for name in ("conditioner", "generator"):
+            have, want = getattr(self.source, name), getattr(system, name)
+            if have is not None and want is not None and getattr(self.source.config, name) == getattr(
+                    system.config, name):
+                want.load_state_dict(have.state_dict())
+
+    def give_objective(self, stage: Stage, objective: Objective) -> None:
+        """Goes on with the critics of the same stage of the source run, where it kept them."""
+        if self.run is None:
+            return
+        path = self.run / "stages" / stage.name / "checkpoint.pt"
+        if path.is_file():
+            state = load_checkpoint(path)["objective"]
+            if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in objective.state_dict().items()}:
+                objective.load_state_dict(state)
