@@ -17,7 +17,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from orchestrion.audio.levels import CEILING_DB, LOSSY_CEILING_DB, ceiling_gain, true_peak
+from orchestrion.audio.levels import CEILING_DB, LOSSY_CEILING_DB, PeakMeter, ceiling_gain
 from orchestrion.errors import UserError
 from orchestrion.storage import check_writable, replacing
 
@@ -112,18 +112,13 @@ class Writer:
         self.provenance = provenance
         self.format = output_format(path, sample_rate, channels)
         check_writable(path)
-        self.peak = 0.0
-        self.frames = 0
-        self._seam = torch.zeros(channels, 0)  # the last samples, since a true peak may lie on a joint
+        self.meter = PeakMeter()
         self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=self.path.parent)
 
     def write(self, samples: Tensor) -> None:
         """The next samples `[c t]`."""
         samples = samples.detach().float().cpu()
-        joined = torch.cat([self._seam, samples], dim=-1)
-        self.peak = max(self.peak, true_peak(joined))
-        self._seam = joined[:, -32:].clone()
-        self.frames += samples.shape[-1]
+        self.meter.hear(samples)
         try:
             self._spool.write(samples.T.contiguous().numpy().tobytes())
         except OSError as error:
@@ -141,7 +136,7 @@ class Writer:
             self._spool.close()
 
     def _finish(self) -> None:
-        gain = ceiling_gain(self.peak, LOSSY_CEILING_DB if self.format.lossy else CEILING_DB)
+        gain = ceiling_gain(self.meter.peak(), LOSSY_CEILING_DB if self.format.lossy else CEILING_DB)
         self._spool.seek(0)
         with replacing(self.path) as part:
             try:

@@ -26,22 +26,47 @@ def from_decibels(level: float) -> float:
     return 10 ** (level / 20)
 
 
-def true_peak(samples: Tensor) -> float:
-    """Largest magnitude of audio `[... t]`, with three points interpolated between samples.
-
-    Interpolation is done only where it can matter: around samples above 0.6 of the largest.
+class PeakMeter:
+    """The true peak of audio that comes in blocks `[... t]`: the largest magnitude, with three points
+    interpolated between samples. Interpolation is done only where it can matter: around samples above 0.6 of
+    the largest.
     """
-    if samples.numel() == 0:
-        return 0.0
-    flat = samples.float().reshape(-1, samples.shape[-1])
-    peak = flat.abs().max().item()
-    if peak == 0 or flat.shape[-1] < 2:
-        return peak
-    flat = nn.functional.pad(flat, (_TAPS // 2 - 1, _TAPS // 2))
-    starts = flat.unfold(-1, _TAPS, 1)  # a view: [... t taps]
-    middle = flat[:, _TAPS // 2 - 1 : flat.shape[-1] - _TAPS // 2].abs()
-    loud = torch.maximum(middle, middle.roll(-1, -1)) >= 0.6 * peak  # either neighbour of the gap
-    return max(peak, (starts[loud] @ _interpolator().to(flat)).abs().max().item())
+
+    def __init__(self) -> None:
+        self._peak = 0.0
+        self._before: Tensor | None = None  # the last samples, which the next block's first gaps need
+
+    def hear(self, block: Tensor) -> None:
+        if self._before is None:
+            self._before = block.new_zeros(*block.shape[:-1], _TAPS // 2 - 1)
+        self._peak = max(self._peak, block.abs().max().item() if block.numel() else 0.0)
+        joined = torch.cat([self._before, block], dim=-1)
+        self._between(joined)
+        self._before = joined[..., -(_TAPS - 1) :].clone()
+
+    def peak(self) -> float:
+        """So far, as if silence followed."""
+        if self._before is not None:
+            self._between(nn.functional.pad(self._before, (0, _TAPS // 2)))
+        return self._peak
+
+    def _between(self, samples: Tensor) -> None:
+        if samples.shape[-1] < _TAPS or self._peak == 0:
+            return
+        starts = samples.unfold(-1, _TAPS, 1)  # a view: [... t taps], the gap in the middle of each
+        half = _TAPS // 2
+        level = samples.abs()
+        left, right = level[..., half - 1 : level.shape[-1] - half], level[..., half : level.shape[-1] - half + 1]
+        loud = torch.maximum(left, right) >= 0.6 * self._peak
+        if loud.any():
+            self._peak = max(self._peak, (starts[loud] @ _interpolator().to(samples)).abs().max().item())
+
+
+def true_peak(samples: Tensor) -> float:
+    """Largest magnitude of audio `[... t]`, between its samples too."""
+    meter = PeakMeter()
+    meter.hear(samples.float())
+    return meter.peak()
 
 
 def _interpolator() -> Tensor:

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from orchestrion.audio.aligned import AlignedSTFT
+
+
+@pytest.mark.parametrize(("size", "hop"), [(2048, 512), (1024, 512), (1024, 256)])
+def test_inverse_of_forward_is_the_signal(size, hop):
+    stft = AlignedSTFT(size, hop)
+    audio = torch.randn(2, hop * 24)
+    assert stft(audio).shape == (2, 24, size // 2 + 1)
+    assert torch.allclose(stft.inverse(stft(audio)), audio, atol=2e-6)
+
+
+def test_a_tone_at_a_bins_centre_keeps_the_phase_it_started_with():
+    stft, phase = AlignedSTFT(2048, 512), 0.7
+    time = torch.arange(2048 * 8)
+    spectrum = stft(torch.cos(2 * torch.pi * 100 * time / 2048 + phase)[None])[0, 3:-3, 100]
+    assert torch.allclose(spectrum.angle(), torch.full((26,), phase), atol=1e-3)
+    assert torch.allclose(spectrum.abs(), torch.full((26,), 2048 / 4), rtol=1e-3)
+
+
+def test_a_shift_by_one_window_shifts_the_frames_and_nothing_else():
+    stft, audio = AlignedSTFT(2048, 512), torch.randn(1, 2048 * 6)
+    later = stft(torch.nn.functional.pad(audio, (2048, 0))[:, : 2048 * 6])
+    assert torch.allclose(later[:, 6:-2], stft(audio)[:, 2:-6], atol=1e-3)
+
+
+def test_a_hop_that_the_clock_cannot_follow_is_refused():
+    with pytest.raises(ValueError, match="multiple"):
+        AlignedSTFT(2048, 768)
