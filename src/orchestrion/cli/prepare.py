@@ -8,6 +8,8 @@ import typer
 from orchestrion.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from orchestrion.corpus.preparing import Summary
 
 
@@ -19,15 +21,11 @@ def prepare(
     source: Annotated[str, typer.Argument(help="Folder or zip of audio or MIDI; POP909, MAESTRO, ADL")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the corpus")],
     name: Annotated[str | None, typer.Option(help="The corpus's name; by default the source's")] = None,
-    licence: Annotated[
-        str | None, typer.Option(help="The music's licence, where the source states none")
-    ] = None,
+    licence: Annotated[str | None, typer.Option(help="The music's licence, where the source states none")] = None,
     sample_rate: Annotated[int, typer.Option(help="Hz")] = 44_100,
     channels: Annotated[int, typer.Option(help="1 or 2")] = 2,
     soundfont: Annotated[Path | None, typer.Option(help="An .sf2 or .sf3 to play MIDI with")] = None,
-    program: Annotated[
-        str | None, typer.Option(help="General MIDI programs, as 0,4,11: each piece gets one")
-    ] = None,
+    program: Annotated[str | None, typer.Option(help="General MIDI programs, as 0,4,11: each piece gets one")] = None,
     reverb: Annotated[bool, typer.Option("--reverb", help="FluidSynth's reverb and chorus")] = False,
     limit: Annotated[int | None, typer.Option(help="At most this many pieces")] = None,
     hours: Annotated[float | None, typer.Option(help="Stop at this many hours of music")] = None,
@@ -54,7 +52,7 @@ def prepare(
         workers,
         cluster,
     )
-    console = Console()
+    bar_console = Console(stderr=True)
     columns = (
         TextColumn("preparing"),
         BarColumn(),
@@ -62,7 +60,8 @@ def prepare(
         TextColumn("{task.fields[heard]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
+    quiet = not bar_console.is_terminal
+    with Progress(*columns, console=bar_console, transient=True, disable=quiet) as bar:
         task = bar.add_task("", total=None, heard="")
 
         def show(summary: "Summary") -> None:
@@ -75,7 +74,7 @@ def prepare(
             )
 
         summary = run(source, output, options, show)
-    report(console, summary, output)
+    report(Console(), summary, output)
 
 
 def programs(text: str | None) -> tuple[int, ...]:
@@ -86,7 +85,7 @@ def programs(text: str | None) -> tuple[int, ...]:
         raise UserError(f"--program takes numbers from 0 to 127 with commas between, not {text!r}") from error
 
 
-def report(console, summary: "Summary", output: Path) -> None:
+def report(console: "Console", summary: "Summary", output: Path) -> None:
     splits = ", ".join(f"{summary.splits[name]} {name}" for name in ("train", "validation", "test"))
     speed = f", made at {summary.speed:.0f}x real time" if summary.made else ", all of it made before"
     console.print(

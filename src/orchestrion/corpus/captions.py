@@ -57,9 +57,7 @@ def caption(key: str, attributes: Mapping[str, float], facts: Mapping[str, str])
 
 def subject(attributes: Mapping[str, float], facts: Mapping[str, str]) -> str:
     """What is heard: `pop piano`, `jazz vibraphone`; a genre alone gives `jazz music`."""
-    player = (
-        instrument(int(attributes["program"])) if "program" in attributes else facts.get("instrument", "")
-    )
+    player = instrument(int(attributes["program"])) if "program" in attributes else facts.get("instrument", "")
     genre = facts.get("subgenre") or facts.get("genre") or ""
     return " ".join(filter(None, (genre.lower(), player or ("music" if genre else ""))))
 

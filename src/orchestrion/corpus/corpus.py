@@ -53,9 +53,7 @@ class Corpus:
         """Raises UserError where the folder is missing, is no corpus, or is empty."""
         folder = Path(folder)
         if not folder.is_dir():
-            raise UserError(
-                f"there is no corpus at {folder}: make one with `orchestrion prepare SOURCE -o {folder}`"
-            )
+            raise UserError(f"there is no corpus at {folder}: make one with `orchestrion prepare SOURCE -o {folder}`")
         try:
             facts = json.loads((folder / "corpus.json").read_text())
             lines = (folder / "manifest.jsonl").read_text().splitlines()
@@ -76,9 +74,7 @@ class Corpus:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"the corpus at {folder} is damaged ({error}): prepare it again") from error
         if not pieces:
-            raise UserError(
-                f"the corpus at {folder} is empty: see {folder / 'rejected.jsonl'} for the reasons"
-            )
+            raise UserError(f"the corpus at {folder} is empty: see {folder / 'rejected.jsonl'} for the reasons")
         return corpus
 
     def split(self, name: str) -> list[Piece]:

@@ -30,9 +30,7 @@ class Journal:
         self.gains: dict[str, float] = {}
         begun = self._recall()
         if begun is not None and begun != settings:
-            differ = sorted(
-                name for name in begun.keys() | settings.keys() if begun.get(name) != settings.get(name)
-            )
+            differ = sorted(name for name in begun.keys() | settings.keys() if begun.get(name) != settings.get(name))
             raise UserError(
                 f"{folder} was prepared with another {', another '.join(differ)} "
                 f"({begun.get(differ[0])} and not {settings.get(differ[0])}): choose another folder"
@@ -70,8 +68,7 @@ class Journal:
                     self.outcomes[piece.source] = Outcome(piece.source, piece)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{self.folder} holds a corpus that can't be read ({error}): remove it, "
-                "or choose another folder"
+                f"{self.folder} holds a corpus that can't be read ({error}): remove it, or choose another folder"
             ) from error
         part = self.folder / PART
         for number, line in enumerate(part.read_text(encoding="utf-8").splitlines() if part.exists() else ()):
@@ -91,9 +88,7 @@ class Journal:
                     )
                 )
         missing = [
-            key
-            for key, done in self.outcomes.items()
-            if done.piece and not (self.folder / done.piece.path).exists()
+            key for key, done in self.outcomes.items() if done.piece and not (self.folder / done.piece.path).exists()
         ]
         for key in missing:
             del self.outcomes[key]
@@ -107,9 +102,7 @@ class Journal:
         """Remembers an outcome, on disk too."""
         self._remember(outcome)
         piece = json.loads(outcome.piece.to_json()) if outcome.piece else None
-        self._line(
-            {"key": outcome.key, "piece": piece, "reason": outcome.reason, "gains": dict(outcome.gains)}
-        )
+        self._line({"key": outcome.key, "piece": piece, "reason": outcome.reason, "gains": dict(outcome.gains)})
 
     def _line(self, data: dict[str, Any]) -> None:
         try:
@@ -128,18 +121,14 @@ class Journal:
         """Writes the corpus's files and ends the journal. Raises UserError where there is no piece at all."""
         pieces = sorted((o.piece for o in self.outcomes.values() if o.piece), key=lambda piece: piece.source)
         refused = [(o.key, o.reason) for o in self.outcomes.values() if not o.piece] + list(strays)
-        lines = [
-            json.dumps({"source": key, "reason": reason}, ensure_ascii=False)
-            for key, reason in sorted(refused)
-        ]
+        lines = [json.dumps({"source": key, "reason": reason}, ensure_ascii=False) for key, reason in sorted(refused)]
         self._write("rejected.jsonl", lines)
         if not pieces:
             self.close()
             (self.folder / PART).unlink()
             why = f"; the first is {refused[0][0]}: {refused[0][1]}" if refused else ""
             raise UserError(
-                f"no piece could be used, {len(refused)} were refused (see "
-                f"{self.folder / 'rejected.jsonl'}){why}"
+                f"no piece could be used, {len(refused)} were refused (see {self.folder / 'rejected.jsonl'}){why}"
             )
         self._write("manifest.jsonl", [piece.to_json() for piece in pieces])
         facts = facts | {

@@ -146,9 +146,7 @@ def read_piece(corpus: Corpus, piece: Piece) -> np.ndarray:
     try:
         return sf.read(corpus.folder / piece.path, dtype="float32", always_2d=True)[0].T
     except (sf.LibsndfileError, RuntimeError) as error:
-        raise UserError(
-            f"{corpus.folder / piece.path} can't be read ({error}): prepare the corpus again"
-        ) from error
+        raise UserError(f"{corpus.folder / piece.path} can't be read ({error}): prepare the corpus again") from error
 
 
 def rows(latents: Tensor, codec: Codec) -> np.ndarray:
@@ -181,13 +179,10 @@ def encode_whole(codec: Codec, audio: np.ndarray, chunk: float = CHUNK, batch: i
     codec.eval()
     try:
         for group in alike(windows, batch):
-            sound = torch.stack(
-                [padded[:, first * codec.frame : last * codec.frame] for first, _, _, last in group]
-            )
+            sound = torch.stack([padded[:, first * codec.frame : last * codec.frame] for first, _, _, last in group])
             found = codec.encode(sound.to(weights.device))
             kept += [
-                latents[..., start - first : stop - first]
-                for latents, (first, start, stop, _) in zip(found, group)
+                latents[..., start - first : stop - first] for latents, (first, start, stop, _) in zip(found, group)
             ]
     finally:
         codec.train(training)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import Counter, deque
@@ -282,7 +283,11 @@ def opened_executor(options: PrepareOptions) -> Iterator[Executor]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Lets a worker notice that its parent was killed; the pool itself would wait for ever."""
+    """Lets a worker notice that its parent was killed; the pool itself would wait for ever.
+
+    Ctrl-C is the parent's to handle.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:

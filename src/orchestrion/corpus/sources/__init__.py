@@ -23,6 +23,4 @@ def find_source(store: Store) -> Source:
             return source(store)
     if not store.sizes:
         raise UserError(f"{store.address} is empty: give a folder or a zip of audio or MIDI")
-    raise UserError(
-        f"there is neither audio ({', '.join(sorted(e[1:] for e in AUDIO))}) nor MIDI in {store.address}"
-    )
+    raise UserError(f"there is neither audio ({', '.join(sorted(e[1:] for e in AUDIO))}) nor MIDI in {store.address}")

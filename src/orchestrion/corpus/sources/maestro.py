@@ -90,7 +90,4 @@ def from_json(text: str) -> list[dict[str, str]]:
     data = json.loads(text)
     if isinstance(data, list):
         return [{column: str(value) for column, value in row.items()} for row in data]
-    return [
-        {column: str(data[column][row]) for column in COLUMNS if column in data}
-        for row in data["midi_filename"]
-    ]
+    return [{column: str(data[column][row]) for column in COLUMNS if column in data} for row in data["midi_filename"]]

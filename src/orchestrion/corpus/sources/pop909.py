@@ -56,9 +56,7 @@ class Pop909(Source):
             attributes |= key_of(self.store.text(f"{folder}/key_audio.txt"))
         if row.get("num_beats_per_measure", "").isdigit():
             attributes["beats_per_bar"] = float(row["num_beats_per_measure"])
-        return Item(
-            f"pop909/{piece}", notes=notes, facts={k: v for k, v in facts.items() if v}, attributes=attributes
-        )
+        return Item(f"pop909/{piece}", notes=notes, facts={k: v for k, v in facts.items() if v}, attributes=attributes)
 
 
 def tempo_of(text: str) -> dict[str, float]:
