@@ -10,13 +10,13 @@ import time
 
 import pytest
 import torch
-from toys import toy_model_folder
 
 from orchestrion import Audio
 from orchestrion.cli import generate as generate_verbs
 from orchestrion.cli import main
 from orchestrion.contracts import Generator
 from orchestrion.systems import shelf
+from toys import toy_model_folder
 
 
 @pytest.fixture(autouse=True)
@@ -144,6 +144,11 @@ REFUSED = [
     ("encode toy file -o a.safetensors", "file can't be read as audio"),
     ("encode toy file", "Missing option"),
     ("decode toy file -o a.wav", "file is not a latents file"),
+    ("import file -o m", "file has none of the names that Musika's files have"),
+    ("import nowhere -o m", "nowhere"),
+    ("prepare nowhere -o corpus", "there is nothing at"),
+    ("train flow --data nowhere", "nowhere"),
+    ("train flowe --data nowhere", "did you mean 'flow'"),
     ("inspect missing.wav", "there is no file or folder missing.wav"),
     ("inspect file", "file can't be read as audio"),
 ]

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from toys import ToyCodecConfig
 
 from orchestrion.playing.chunks import decode_chunks, encode_chunks, exact_windows
+from toys import ToyCodecConfig
 
 
 def whole_and_chunked(windowed, count, seconds, batch=3):
@@ -36,7 +36,7 @@ def test_windows_tile_the_clip_and_have_their_context():
     kept = [frame for w in windows for frame in range(w.start + w.keep, w.start + w.keep_end)]
     assert kept == list(range(101))
     for w in windows:
-        assert 0 <= w.start and w.start + size <= 101
+        assert w.start >= 0 and w.start + size <= 101
         assert w.keep >= 3 or w.start == 0
         assert size - w.keep_end >= 3 or w.start + size == 101
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from toys import ToyCodecConfig, toy_model_folder, toy_system
 
 from orchestrion import Audio, Prompt, load
 from orchestrion.audio.levels import CEILING_DB, from_decibels, true_peak
@@ -8,6 +7,7 @@ from orchestrion.errors import UserError
 from orchestrion.playing.model import Model
 from orchestrion.systems.folder import About
 from orchestrion.systems.system import SystemConfig
+from toys import ToyCodecConfig, toy_model_folder, toy_system
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_files_hold_what_generate_returns(model, tmp_path):
 def test_options_come_from_the_family_the_model_and_the_user_in_this_order(model):
     assert (model.options().steps, model.options().variety) == (3, 1.0)
     assert model.options({"steps": 9, "variety": None}).steps == 9
-    with pytest.raises(UserError, match="no option 'stepz'.*did you mean 'steps'"):
+    with pytest.raises(UserError, match=r"no option 'stepz'.*did you mean 'steps'"):
         model.options({"stepz": 9})
 
 

@@ -3,7 +3,6 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from toys import ToyCodecConfig, toy_model_folder, toy_system
 
 from orchestrion.errors import UserError
 from orchestrion.systems import folder as folder_module
@@ -17,6 +16,7 @@ from orchestrion.systems.folder import (
     weights_hash,
 )
 from orchestrion.systems.system import SystemConfig
+from toys import ToyCodecConfig, toy_model_folder, toy_system
 
 
 def states_equal(one, other):

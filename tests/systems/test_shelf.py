@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from toys import ToyCodecConfig, toy_model_folder, toy_system
 
 from orchestrion.systems.folder import About, load_codec, save_model
 from orchestrion.systems.system import SystemConfig
+from toys import ToyCodecConfig, toy_model_folder, toy_system
 
 sys.path.insert(0, str(Path(__file__).parent))
 from hub import serving

@@ -113,7 +113,8 @@ class Writer:
         self.format = output_format(path, sample_rate, channels)
         check_writable(path)
         self.meter = PeakMeter()
-        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=self.path.parent)
+        # Closed by the context that this writer is.
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(self.path.parent))  # noqa: SIM115
 
     def write(self, samples: Tensor) -> None:
         """The next samples `[c t]`."""
@@ -174,8 +175,9 @@ def write_tags(path: Path, provenance: dict[str, Any]) -> None:
         tagged = WAVE(path) if ending == ".wav" else MP3(path)
         if tagged.tags is None:
             tagged.add_tags()
-        tagged.tags.add(TXXX(encoding=3, desc=TAG, text=text))
-        tagged.tags.add(COMM(encoding=3, lang="eng", desc="", text=_for_humans(provenance)))
+        frames: Any = tagged.tags
+        frames.add(TXXX(encoding=3, desc=TAG, text=text))
+        frames.add(COMM(encoding=3, lang="eng", desc="", text=_for_humans(provenance)))
         tagged.save()
 
 

@@ -1,6 +1,7 @@
 """`systems`, `models`, `inspect`: what there is, and what a file says of itself."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -64,7 +65,7 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Plain columns, so that a pipe can read them too."""
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     for row in [heads, *rows]:

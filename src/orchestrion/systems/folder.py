@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import orchestrion
 import orchestrion.codecs
 import orchestrion.conditioners
-import orchestrion.generators  # noqa: F401  (their configs register themselves)
+import orchestrion.generators
 from orchestrion.errors import UserError
 from orchestrion.storage import replacing
 from orchestrion.systems.shelf import CONFIG, find_shared
@@ -92,8 +92,7 @@ def save_model(system: System, folder: str | Path, about: About, codec: SharedCo
     from huggingface_hub import save_torch_state_dict
 
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} holds something that is not a model; choose another folder")
+    check_model_target(folder)
     state = dict(system.state_dict() if weights is None else weights)
     stored = {name: _stored(value, dtype) for name, value in state.items()
               if codec is None or not name.startswith("codec.")}
@@ -107,6 +106,12 @@ def save_model(system: System, folder: str | Path, about: About, codec: SharedCo
         (part / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         (part / "README.md").write_text(model_card(about, system, codec))
     return folder
+
+
+def check_model_target(folder: Path) -> None:
+    """Refuses a place where something else than a model stands."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG).is_file()):
+        raise UserError(f"{folder} holds something that is not a model; choose another folder")
 
 
 def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:

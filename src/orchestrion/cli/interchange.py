@@ -1,0 +1,35 @@
+"""`import`: other tools' weights into a model folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("import")(import_)
+
+
+def import_(
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Musika's published .h5 files, or the "
+                                                                            "folders that hold them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
+    licence: Annotated[str, typer.Option(help="Of these weights, as their authors state it.")] = "unknown",
+) -> None:
+    """Turn Musika's published weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
+    from orchestrion.interchange.musika import import_musika
+    from orchestrion.storage import check_writable, replacing
+    from orchestrion.systems.folder import About, check_model_target, save_model
+
+    check_writable(output)
+    check_model_target(output)
+    imported = import_musika(*sources)
+    about = About(output.name, summary="Musika, with weights that its authors trained.", licence=licence,
+                  data=f"Imported from {', '.join(source.name for source in sources)}.")
+    save_model(imported.system, output, about)
+    if imported.objective:
+        from safetensors.torch import save_file
+
+        with replacing(output / "objective.safetensors") as part:  # the critic, to go on training with
+            save_file({name: value.contiguous() for name, value in imported.objective.items()}, part)
+    typer.echo(output)
