@@ -11,6 +11,7 @@ every convolution is one matrix product: on a CPU in bf16 that is what runs fast
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from orchestrion.audio.spectra import STFT, StreamState
 from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact
-from orchestrion.errors import UserError
 
 VECTOR = 16  # frames per latent vector
 BLOCK = 4  # vectors that the decoder takes at a time
@@ -41,6 +41,17 @@ class MusikaCodecConfig(CodecConfig):
 
     def build(self) -> "MusikaCodec":
         return MusikaCodec(self)
+
+
+@dataclass
+class Attempt:
+    """A training pass: what went in and what came out, frames as rows."""
+
+    level: Tensor  # normalised dB of the input `[b n f]`
+    made_level: Tensor  # the decoder's
+    z1: Tensor  # level 1's latents `[b n d]`
+    made_z1: Tensor  # through level 2, or the same where only level 1 was asked for
+    audio: Tensor  # `[b 1 t]`, by inverse STFT
 
 
 class MusikaCodec(Codec):
@@ -88,9 +99,20 @@ class MusikaCodec(Codec):
             power = torch.view_as_real(self.stft(audio[:, 0])).square().sum(-1)
             return (10 * power.clamp_min(1e-10).log10() - CENTRE).mT / DECIBELS
 
-    def waveform(self, level: Tensor, phase: Tensor) -> Tensor:
-        """Normalised dB and phase `[b n f]` -> audio `[b 1 t]`."""
-        return self.stft.inverse(polar(level, phase).mT)[:, None]
+    def attempt(self, audio: Tensor, levels: int) -> Attempt:
+        """A training pass over audio `[b 1 t]`, whole blocks, through level 1 alone or both, with fresh noise."""
+        level = self.levels(audio)
+        z1 = made_z1 = self.level1.encode(level)
+        rows = {"b": len(audio)}
+        if levels == 2:
+            blocks = rearrange(self.level2.encode(z1), "b (v s) d -> (b v) s d", s=BLOCK)
+            made_z1 = rearrange(self.level2.decode(blocks, FreshNoise(blocks)), "(b v) n d -> b (v n) d", **rows)
+        blocks = rearrange(made_z1, "b (v n) d -> (b v) n d", n=BLOCK * VECTOR)
+        made, phase = (rearrange(x, "(b v) n f -> b (v n) f", **rows).float()
+                       for x in self.level1.decode(blocks, FreshNoise(blocks)))
+        with torch.autocast(audio.device.type, enabled=False):
+            wave = self.stft.inverse(polar(made, phase).mT)[:, None]
+        return Attempt(level, made, z1.float(), made_z1.float(), wave)
 
 
 def polar(level: Tensor, phase: Tensor) -> Tensor:
@@ -224,12 +246,15 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         x = self.convolution(x)
         if self.gain is not None and noise is not None:
-            x = x + (self.gain * noise(x.shape[1]).to(self.gain.dtype))[..., None]
+            x = x + (self.gain * noise(x.shape[1])).to(x.dtype)[..., None]  # in x's type: no promotion
         return nn.functional.silu(x, inplace=not torch.is_grad_enabled())
 
 
 class Frames(nn.Module):
-    """A convolution over frames `[b n c]` as one matrix product; `pad` zeros in front and behind."""
+    """A convolution over frames `[b n c]` as one matrix product; `pad` zeros in front and behind.
+
+    The kernel `[taps·in out]` is a parameter of just that shape, so that autocast keeps its bfloat16 copy.
+    """
 
     def __init__(self, inputs: int, outputs: int, taps: int = 1, stride: int = 1,
                  pad: tuple[int, int] = (0, 0)) -> None:
@@ -243,7 +268,7 @@ class Frames(nn.Module):
             x = nn.functional.pad(x, (0, 0, *self.pad))
             last = x.shape[1] - self.taps + 1
             x = torch.cat([x[:, tap : tap + last : self.stride] for tap in range(self.taps)], -1)
-        return torch.addmm(self.bias, x.flatten(0, 1), self.kernel.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return torch.addmm(self.bias, x.flatten(0, 1), self.kernel).unflatten(0, x.shape[:2])
 
 
 class Upsample(nn.Module):
@@ -262,15 +287,15 @@ class Upsample(nn.Module):
         padded = nn.functional.pad(x, (0, 0, 1, 1))
         before = torch.cat([padded[:, :-2], x], -1).flatten(0, 1)
         after = torch.cat([x, padded[:, 2:]], -1).flatten(0, 1)
-        pair = [torch.addmm(self.bias, before, self.even.flatten(0, 1)),
-                torch.addmm(self.bias, after, self.odd.flatten(0, 1))]
+        pair = [torch.addmm(self.bias, before, self.even),
+                torch.addmm(self.bias, after, self.odd)]
         return rearrange(torch.stack(pair, 1), "(b n) p c -> b (n p) c", b=len(x))
 
 
 def he_uniform(taps: int, inputs: int, outputs: int) -> Tensor:
-    """Initial kernel `[taps in out]`, as Keras' `he_uniform`."""
+    """Initial kernel `[taps·in out]`, as Keras' `he_uniform`."""
     limit = math.sqrt(6 / (taps * inputs))
-    return torch.empty(taps, inputs, outputs).uniform_(-limit, limit)
+    return torch.empty(taps * inputs, outputs).uniform_(-limit, limit)
 
 
 # Noise
@@ -302,10 +327,10 @@ class FreshNoise:
     """Normal numbers from torch's own generator, for training."""
 
     def __init__(self, blocks: Tensor) -> None:
-        self.blocks = blocks
+        self.count, self.device = len(blocks), blocks.device
 
     def __call__(self, frames: int) -> Tensor:
-        return torch.randn(len(self.blocks), frames, device=self.blocks.device)
+        return torch.randn(self.count, frames, device=self.device)
 
 
 def _mix(x: Tensor) -> Tensor:
@@ -322,9 +347,3 @@ def _shift(x: Tensor, by: int) -> Tensor:
 
 def _signed(word: int) -> int:
     return word - (1 << 64) if word >= 1 << 63 else word
-
-
-def check_blocks(frames: int) -> None:
-    """Raises `UserError` unless `frames` STFT frames are whole blocks."""
-    if frames % (BLOCK * VECTOR):
-        raise UserError(f"a crop of {frames} frames isn't a multiple of {BLOCK * VECTOR}: change the stage's crop")

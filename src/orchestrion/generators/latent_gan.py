@@ -270,7 +270,7 @@ class Modulate(nn.Module):
         self.scale = nn.Conv1d(coordinates, channels, 1)
 
     def forward(self, x: Tensor, coordinates: Tensor, noise: Noise) -> Tensor:
-        x = x + (self.gain * noise(x.shape[-1]).to(x.dtype))[:, None]
+        x = x + (self.gain * noise(x.shape[-1])).to(x.dtype)[:, None]
         deviation = x.float().var(-1, correction=0, keepdim=True).clamp_min(1e-12).sqrt() + 1e-5
         return x / deviation.to(x.dtype) * self.scale(coordinates)
 

@@ -1,0 +1,69 @@
+"""Numbers as conditioning: tempo, note density and whatever else stands in a prompt's attributes.
+
+Musika's 22 kHz code gives generator and critic one such number at every step.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
+from orchestrion.errors import UserError
+
+
+class AttributesConfig(ConditionerConfig):
+    names: tuple[str, ...] = ("tempo",)
+
+    def build(self) -> "Attributes":
+        return Attributes(self)
+
+
+class Attributes(Conditioner):
+    """Fills `vector` `[b 2·names]`: each number in deviations from the corpus's mean, then whether it was given.
+
+    A number that wasn't given is 0 in both places; a prompt without attributes is all zeros.
+    """
+
+    fills = frozenset({"vector"})
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: AttributesConfig) -> None:
+        super().__init__()
+        if not config.names:
+            raise UserError("AttributesConfig needs at least one name, such as tempo")
+        self.names = config.names
+        self.width = 2 * len(config.names)
+        self.register_buffer("mean", torch.full((len(config.names),), torch.nan))
+        self.register_buffer("deviation", torch.ones(len(config.names)))
+
+    @torch.no_grad()
+    def fit(self, prompts: Iterable[Prompt]) -> None:
+        """Measures mean and deviation over a corpus. Raises `UserError` where it lacks an attribute."""
+        table = torch.tensor([[_number(p, name) for name in self.names] for p in prompts], dtype=torch.float64)
+        for i, name in enumerate(self.names):
+            column = table[:, i] if len(table) else table
+            column = column[~column.isnan()]
+            if not len(column):
+                raise UserError(f"no piece of the corpus has the attribute {name!r}: prepare it with attributes, or "
+                                "leave the name out")
+            self.mean[i] = column.mean()
+            self.deviation[i] = column.std(correction=0).clamp_min(1e-6)
+
+    def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
+        for prompt in prompts:
+            for name, value in prompt.attributes.items():
+                if name in self.names and not torch.tensor(float(value)).isfinite():
+                    raise UserError(f"the attribute {name} must be a finite number, got {value}")
+        if self.mean.isnan().any() and any(name in p.attributes for p in prompts for name in self.names):
+            raise UserError("the attributes' range isn't known yet: train this model, or fit its conditioner on a "
+                            "corpus first")
+        table = torch.tensor([[_number(p, name) for name in self.names] for p in prompts], device=self.mean.device)
+        given = ~table.isnan()
+        standard = torch.where(given, (table - self.mean) / self.deviation, 0.0)
+        return Conditioning(vector=torch.cat([standard, given.to(standard)], 1))
+
+
+def _number(prompt: Prompt, name: str) -> float:
+    return float(prompt.attributes.get(name, torch.nan))
