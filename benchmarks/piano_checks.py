@@ -38,8 +38,8 @@ def main() -> int:
 
     model, corpus = Model.load(args.model), Corpus.open(args.data)
     if model.sample_rate != corpus.sample_rate:
-        raise UserError(f"{args.model} works at {model.sample_rate} Hz, the corpus is at {corpus.sample_rate} Hz: "
-                        "prepare the corpus again at the model's rate")
+        raise UserError(f"{args.model} works at {model.sample_rate} Hz, the corpus is at "
+                        f"{corpus.sample_rate} Hz: prepare the corpus again at the model's rate")
     pieces = held_out(corpus, args.clips, SECONDS, lambda piece: piece.attributes.get("program", 0) == 0)
     real = [Audio(piece.audio, corpus.sample_rate) for piece in pieces]
     made = [model.generate(duration=SECONDS, seed=seed) for seed in range(args.clips)]
@@ -49,14 +49,14 @@ def main() -> int:
 
     shown = [clip for two in zip(made[:SHOWN], real[:SHOWN]) for clip in two]
     titles = [title for i in range(SHOWN) for title in (f"made, seed {i}", f"real, {pieces[i].source}")]
-    plot_spectrograms(shown, args.picture, titles[: len(shown)], columns=2)
+    plot_spectrograms(shown, args.picture, titles[: len(shown)], columns=4)
     if args.json:
         args.json.write_text(json.dumps(checks, indent=1))
 
     middles = {name: medians(clips) for name, clips in checks.items()}
     print(f"medians over {args.clips} clips of {SECONDS:g} s ({SHOWN} for codec and noise); {machine()}\n")
     names = list(middles["real"])
-    print(table(["", *names], [[who, *(figures[name] for name in names)] for who, figures in middles.items()]))
+    print(table(["", *names], [[who, *figures.values()] for who, figures in middles.items()]))
     print()
     failed = 0
     for bar in PIANO_BARS:

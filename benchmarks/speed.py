@@ -84,7 +84,8 @@ def write_long(name: str, seconds: float) -> dict[str, float]:
 
 def fresh(name: str, seconds: float) -> dict[str, float]:
     command = [sys.executable, __file__, "--memory-of", name, "--long", str(seconds)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def import_time(rounds: int) -> float:

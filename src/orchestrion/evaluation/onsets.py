@@ -21,7 +21,8 @@ def onset_strength(audio: Tensor, sample_rate: int) -> Tensor:
     """audio `[t]` -> how much rises at each hundredth of a second `[n]`, in nepers averaged over bands.
 
     Log-compressed mel magnitudes against the largest of three neighbouring bands 30 ms earlier, rises
-    alone (spectral flux with a maximum filter against vibrato: Boeck & Widmer 2013).
+    alone (spectral flux with a maximum filter against vibrato: Boeck & Widmer 2013). Frames that reach
+    beyond the clip count as 0, since cutting a clip out is heard as an attack.
     """
     hop = round(sample_rate / FRAME_RATE)
     filters = mel_filterbank(sample_rate, WINDOW, BANDS, 30.0, min(16_000.0, sample_rate / 2), "htk")
@@ -29,9 +30,13 @@ def onset_strength(audio: Tensor, sample_rate: int) -> Tensor:
     loud = spectrum.flatten().quantile(0.99) if spectrum.numel() < 2**24 else spectrum.max() / 10
     compressed = torch.log1p(spectrum / loud.clamp_min(TINY) * 10 ** (RANGE_DB / 20))
     before = nn.functional.max_pool1d(compressed.T, 3, stride=1, padding=1).T
-    lag = round(0.03 * FRAME_RATE)
-    rise = (compressed[:, lag:] - before[:, :-lag]).clamp_min(0).mean(0)
-    return nn.functional.pad(rise, (lag, 0))
+    lag, edge = round(0.03 * FRAME_RATE), WINDOW // 2 // hop + 1
+    count = compressed.shape[1]
+    strength = compressed.new_zeros(count)
+    if count > lag + 2 * edge:
+        rise = (compressed[:, lag:] - before[:, :-lag]).clamp_min(0).mean(0)
+        strength[lag + edge : count - edge] = rise[edge : len(rise) - edge]
+    return strength
 
 
 def peaks(strength: Tensor, threshold: float = THRESHOLD) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from orchestrion.contracts import Metric
@@ -28,5 +29,6 @@ def distances(real: Clip | Sequence[Clip], made: Clip | Sequence[Clip], sample_r
 def _clips(clips: Clip | Sequence[Clip]) -> list[Tensor]:
     """One clip `[c t]` as a list of one; a batch `[b c t]` as a list of clips."""
     if isinstance(clips, Sequence):
-        return list(clips)
-    return [clips] if clips.ndim < 3 else list(clips)
+        return [torch.as_tensor(clip) for clip in clips]
+    tensor = torch.as_tensor(clips)
+    return [tensor] if tensor.ndim < 3 else list(tensor)
