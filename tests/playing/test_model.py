@@ -4,6 +4,7 @@ import torch
 from orchestrion import Audio, Prompt, load
 from orchestrion.audio.levels import CEILING_DB, from_decibels, true_peak
 from orchestrion.errors import UserError
+from orchestrion.generators.latent_gan import LatentGanConfig
 from orchestrion.playing.model import Model
 from orchestrion.systems.folder import About
 from orchestrion.systems.system import SystemConfig
@@ -85,6 +86,22 @@ def test_stream_gives_the_whole_in_blocks(model):
 def test_what_can_not_be_done_is_refused(model, call, sentence):
     with pytest.raises(UserError, match=sentence):
         call(model)
+
+
+def test_a_loop_is_one_turn_of_the_sound_that_never_ends():
+    """What comes before its first sample and after its last is the loop itself: no seam at any volume."""
+    gan = LatentGanConfig(latlen=32, coordinates=8, style=8, base_channels=8, multipliers=(6, 4, 2))
+    model = Model(SystemConfig(codec=ToyCodecConfig(), generator=gan).build(), About(name="gan"), device="cpu",
+                  dtype="float32")
+    turn = model.sample([None], 0.4, [1], model.options({}, loop=True))
+    assert turn.shape[-1] == 32  # 0.4 s are 32 frames of the toy's: one turn
+    endless = model.system.codec.decode(turn.repeat(1, 1, 3))[0]
+    loop = model.generate(duration=0.4, seed=1, loop=True)
+    assert torch.allclose(loop.samples, endless[:, 3200:6400], atol=1e-5)
+    alone = model.system.codec.decode(turn)[0]  # decoded on its own, its ends hear silence instead
+    assert (alone - endless[:, 3200:6400]).abs().max() > 1e-3
+    assert loop.provenance["verb"] == "loop"
+    assert model.generate(duration=1.1, seed=1, loop=True).samples.shape[1] == 3 * 3200
 
 
 def test_a_codec_alone_generates_nothing():

@@ -35,6 +35,7 @@ def test_a_model_comes_back_bit_for_bit(tmp_path):
     assert not any(p.requires_grad for p in loaded.system.parameters())
     card = (tmp_path / "toy" / "README.md").read_text()
     assert card.startswith("---\nlicense: \"mit\"\n") and "| hours | 2.5 |" in card and "log-mel" in card
+    assert len({p.stat().st_mode for p in (tmp_path / "toy").iterdir()}) == 1  # whoever reads one reads all
     assert sorted(p.name for p in tmp_path.iterdir()) == ["toy"]  # no temporary folder is left
 
 

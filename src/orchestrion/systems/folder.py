@@ -105,6 +105,8 @@ def save_model(system: System, folder: str | Path, about: About, codec: SharedCo
         save_torch_state_dict(stored, part, max_shard_size=PART_SIZE)
         (part / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         (part / "README.md").write_text(model_card(about, system, codec))
+        for weights_file in part.glob("*.safetensors"):  # written for their owner alone; a model is to be shared
+            weights_file.chmod((part / CONFIG).stat().st_mode)
     return folder
 
 
