@@ -1,0 +1,1 @@
+"""Measure and compare: each metric in its own file; `reconstruction` and `music` gather them."""
