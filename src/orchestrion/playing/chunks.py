@@ -16,7 +16,8 @@ from torch import Tensor
 from orchestrion.contracts import Codec, Exact
 
 SECONDS = 12.0  # of audio in a window, besides its context: long enough that the context costs little
-BATCH = 4  # windows decoded at once
+BATCH = {"cpu": 1}  # windows decoded at once, by device: a CPU is quicker where they stay in its cache
+BATCH_ELSEWHERE = 8
 
 Decode = Callable[[Tensor], Tensor]
 
@@ -41,12 +42,13 @@ class Window:
 
 
 def decode_chunks(codec: Codec, latents: Tensor, decode: Decode, seconds: float = SECONDS,
-                  batch: int = BATCH) -> Iterator[Tensor]:
+                  batch: int | None = None) -> Iterator[Tensor]:
     """latents or tokens `[1 d n]` of one clip -> its audio `[c t]`, block by block.
 
     decode: `codec.decode` with whatever it needs besides; `[b d n]` -> `[b c n·frame]`.
     """
     count = latents.shape[-1]
+    batch = batch or BATCH.get(codec.mean.device.type, BATCH_ELSEWHERE)
     step = frames_together(codec)
     if count % step:
         raise ValueError(f"this codec decodes {step} frames at a time; {count} are not a multiple")
