@@ -36,6 +36,7 @@ class ReconstructionObjective(Objective):
         for window in {*config.windows, config.mel_window}:
             self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
         bank = mel_filterbank(parts.codec.sample_rate, config.mel_window, config.mels)
+        bank = bank / bank.sum(1, keepdim=True).clamp_min(1e-9)  # means of bins, so that one floor suits all
         self.register_buffer("mel", bank.float().T.contiguous(), persistent=False)  # [f mels]
 
     def groups(self) -> dict[str, list[nn.Parameter]]:

@@ -1,0 +1,65 @@
+import pytest
+
+from orchestrion.config import Config
+from orchestrion.contracts import CodecConfig, ObjectiveConfig
+from orchestrion.errors import UserError
+
+
+class LampConfig(CodecConfig):
+    watts: int = 40
+    shade: str | None = None
+    colours: tuple[float, ...] = (0.1, 0.2)
+
+
+class NeonConfig(LampConfig):
+    gas: str = "neon"
+
+
+class SwitchConfig(ObjectiveConfig):
+    pass
+
+
+class RoomConfig(Config):
+    lamp: CodecConfig
+    lamps: tuple[CodecConfig, ...] = ()
+
+
+ROOM = RoomConfig(lamp=NeonConfig(watts=8), lamps=(LampConfig(), NeonConfig()))
+
+
+def test_data_and_back_keep_every_class_and_value():
+    assert RoomConfig.from_dict(ROOM.to_dict()) == ROOM
+    assert ROOM.to_dict()["lamp"]["type"] == "NeonConfig"
+
+
+def test_override_changes_one_field_and_leaves_the_original():
+    changed = ROOM.override("lamps.1.watts", "60").override("lamp.shade", "paper")
+    assert (changed.lamps[1].watts, changed.lamp.shade) == (60, "paper")
+    assert changed.lamps[0] == ROOM.lamps[0] and ROOM.lamps[1].watts == 40
+
+
+def test_digest_follows_the_content():
+    assert ROOM.digest() == RoomConfig.from_dict(ROOM.to_dict()).digest()
+    assert ROOM.digest() != ROOM.override("lamp.watts", "9").digest()
+
+
+@pytest.mark.parametrize(("path", "value", "words"), [
+    ("lamp.wats", "1", "did you mean 'watts'"),
+    ("lamps.7.watts", "1", "no field '7'"),
+    ("lamp.watts", '"many"', "must be int"),
+    ("lamp.watts", "true", "must be int"),
+    ("lamp.type", "1", "no field 'type'"),
+    ("lamp", '{"type": "SwitchConfig"}', "can't stand where a CodecConfig belongs"),
+    ("lamp", '{"type": "NeanConfig"}', "did you mean 'NeonConfig'"),
+    ("lamp", '{"type": "NeonConfig", "wats": 3}', "did you mean 'watts'"),
+    ("lamp", "3", "expected a CodecConfig"),
+    ("lamp.colours", '["red"]', "can't be read"),
+])
+def test_nonsense_is_refused_in_a_sentence(path, value, words):
+    with pytest.raises(UserError, match=words):
+        ROOM.override(path, value)
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(UserError, match="needs the field 'lamp'"):
+        RoomConfig.from_dict({"type": "RoomConfig"})

@@ -1,0 +1,226 @@
+"""A run's promises: exact resumption, kills survived, refusals, and processes that agree."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orchestrion.corpus.corpus import Corpus
+from orchestrion.errors import UserError
+from orchestrion.objectives.reconstruction import ReconstructionConfig
+from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
+from orchestrion.training.run import Run, TrainOptions
+from orchestrion.training.start import Start
+from training.conftest import Quiet, toy_recipe
+
+FP32 = TrainOptions(precision="fp32", device="cpu")
+
+
+def train(folder, corpus, recipe, quiet, options=FP32, start=None):
+    return Run(recipe, Corpus.open(corpus), folder, options, quiet, start).train()
+
+
+def weights(folder: Path):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+class StopAt(Quiet):
+    """Interrupts the process after a step, as Ctrl-C would."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def step(self, step, figures):
+        super().step(step, figures)
+        if step == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_stopping_and_going_on_gives_the_same_weights_bit_for_bit(tmp_path, corpus_folder, quiet):
+    train(tmp_path / "whole", corpus_folder, toy_recipe(7), quiet)
+    stopped, resumed = StopAt(3), Quiet()
+    train(tmp_path / "parts", corpus_folder, toy_recipe(7), stopped)
+    train(tmp_path / "parts", corpus_folder, toy_recipe(7), resumed)
+    assert stopped.steps == [1, 2, 3] and resumed.steps == [4, 5, 6, 7]
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert quiet.figures[-1]["log_mel"] == resumed.figures[-1]["log_mel"]
+
+
+def test_training_lowers_the_loss_and_fits_the_latents(tmp_path, corpus_folder, quiet):
+    train(tmp_path / "run", corpus_folder, toy_recipe(60), quiet)
+    first, last = quiet.figures[0], quiet.figures[-1]
+    assert last["log_magnitude"] < 0.8 * first["log_magnitude"]
+    assert weights(tmp_path / "run")["codec.deviation"].std() > 0  # measured, not the ones it began with
+    rows = (tmp_path / "run/stages/codec/log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "25", "50"]
+    assert list((tmp_path / "run/stages/codec/demos").glob("*.png"))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, corpus_folder, quiet):
+    train(tmp_path, corpus_folder, toy_recipe(3), quiet)
+    again = Quiet()
+    train(tmp_path, corpus_folder, toy_recipe(3), again)
+    assert not again.steps
+
+
+def test_max_minutes_stops_with_a_usable_model(tmp_path, corpus_folder, quiet):
+    train(tmp_path, corpus_folder, toy_recipe(100_000), quiet, TrainOptions(precision="fp32", max_minutes=0.02))
+    assert 0 < quiet.steps[-1] < 100_000
+    assert load_checkpoint(tmp_path / "stages/codec/checkpoint.pt")["step"] == quiet.steps[-1]
+    assert Start.open(str(tmp_path)).source.codec.sample_rate == 8000
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = [{tests!r}]
+from pathlib import Path
+from orchestrion.corpus.corpus import Corpus
+from orchestrion.training.run import Run, TrainOptions
+from training.conftest import Quiet, toy_recipe
+class Loud(Quiet):
+    def step(self, step, figures):
+        print(step, flush=True)
+options = TrainOptions(precision="fp32", device="cpu", checkpoint_minutes={every}, processes={processes})
+Run(toy_recipe({steps}), Corpus.open({corpus!r}), Path({folder!r}), options, Loud()).train()
+"""
+
+
+def script(tmp_path, **values) -> list[str]:
+    path = tmp_path / f"train{len(list(tmp_path.iterdir()))}.py"
+    path.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), **{k: v if isinstance(v, int | float) else
+                                                                          str(v) for k, v in values.items()}))
+    return [sys.executable, str(path)]
+
+
+def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(tmp_path, corpus_folder, quiet):
+    command = script(tmp_path, every=0, processes=1, steps=40, corpus=corpus_folder, folder=tmp_path / "killed")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.strip() == "12":
+            process.kill()
+            break
+    process.wait()
+    reached = load_checkpoint(tmp_path / "killed/stages/codec/checkpoint.pt")["step"]
+    assert 11 <= reached < 40
+    subprocess.run(command, check=True, capture_output=True)
+    train(tmp_path / "whole", corpus_folder, toy_recipe(40), quiet)
+    whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_two_processes_agree_with_one(tmp_path, corpus_folder, quiet):
+    """The same global batch, each process half of it: gradients are averaged. The views of the loss are drawn
+    per process, so this toy hears in mono, where there is one view."""
+    one = toy_recipe(4)
+    command = script(tmp_path, every=9, processes=2, steps=4, corpus=corpus_folder, folder=tmp_path / "two")
+    command_text = Path(command[1]).read_text()
+    mono = ".override('system.codec.channels', '1')"
+    Path(command[1]).write_text(command_text.replace("toy_recipe(4)", f"toy_recipe(4){mono}"))
+    corpus = mono_corpus(tmp_path)
+    Path(command[1]).write_text(Path(command[1]).read_text().replace(str(corpus_folder), str(corpus)))
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    train(tmp_path / "one", corpus, one.override("system.codec.channels", "1"), quiet)
+    two, single = weights(tmp_path / "two"), weights(tmp_path / "one")
+    start = toy_recipe().system.override("codec.channels", "1").build().state_dict()
+    moved = (single["codec.up.weight"] - start["codec.up.weight"]).abs().max()
+    apart = (two["codec.up.weight"] - single["codec.up.weight"]).abs().max()
+    assert moved > 1e-3 and apart < 0.05 * moved
+
+
+def mono_corpus(tmp_path):
+    from plucks import pluck_corpus
+
+    return pluck_corpus(tmp_path / "mono", sample_rate=8000, seconds=3.0, channels=1)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+
+    def full(state, file):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="No space left"):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
+
+
+def test_nonsense_is_refused_before_anything_is_made(tmp_path, corpus_folder, quiet):
+    run = tmp_path / "run"
+    cases = [
+        (toy_recipe().override("system.codec.sample_rate", "16000"), FP32, "prepare it with --sample-rate 16000"),
+        (toy_recipe().override("system.codec.channels", "1"), FP32, "prepare it with --channels 1"),
+        (toy_recipe(), TrainOptions(logs=("tensorbord",)), "did you mean 'tensorboard'"),
+        (toy_recipe(), TrainOptions(stage="codek"), "did you mean 'codec'"),
+    ]
+    for recipe, options, words in cases:
+        with pytest.raises(UserError, match=words):
+            train(run, corpus_folder, recipe, quiet, options)
+        assert not run.exists()
+
+
+def test_another_recipe_does_not_go_on_in_the_same_folder(tmp_path, corpus_folder, quiet):
+    train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
+    with pytest.raises(UserError, match="another recipe"):
+        train(tmp_path / "run", corpus_folder, toy_recipe(3), quiet)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="not a run"):
+        train(tmp_path / "mine", corpus_folder, toy_recipe(2), quiet)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_a_sentence(tmp_path, corpus_folder, quiet):
+    recipe = toy_recipe(30, ReconstructionConfig(windows=(256,), mels=16, mel_window=256, log_mel=float("inf")))
+    with pytest.raises(UserError, match="stopped being a number"):
+        train(tmp_path / "run", corpus_folder, recipe, quiet)
+
+
+def test_from_takes_the_codec_and_drops_its_stage(tmp_path, corpus_folder, quiet):
+    from orchestrion.generators.flow import DiTConfig, FlowConfig
+    from orchestrion.objectives.flow_matching import FlowMatchingConfig
+    from orchestrion.systems.system import Recipe, Stage, SystemConfig
+
+    train(tmp_path / "codec", corpus_folder, toy_recipe(20), quiet)
+    flow = Stage(name="flow", trains="generator", on="latents", objective=FlowMatchingConfig(), crop=0.4, batch=4,
+                 steps=3)
+    both = Recipe(system=SystemConfig(codec=toy_recipe().system.codec.override("latents", "5"),
+                                      generator=FlowConfig(net=DiTConfig(width=16, depth=1, heads=1), context=32,
+                                                           overlap=8)),
+                  stages=(*toy_recipe().stages, flow))
+    start = Start.open(str(tmp_path / "codec"))
+    recipe = start.adopt(both)
+    assert [stage.name for stage in recipe.stages] == ["flow"]
+    train(tmp_path / "flow", corpus_folder, recipe, quiet, start=start)
+    before, after = weights(tmp_path / "codec"), weights(tmp_path / "flow")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(UserError, match="stands on stage 'codec'"):
+        train(tmp_path / "early", corpus_folder, both, quiet, TrainOptions(stage="flow", precision="fp32"))
+
+
+def test_a_dry_run_measures_and_writes_nothing(tmp_path, monkeypatch):
+    from orchestrion.training.estimate import estimate
+
+    monkeypatch.chdir(tmp_path)
+    before = time.perf_counter()
+    (found,) = estimate(toy_recipe(), 2, FP32)
+    took = time.perf_counter() - before
+    assert found.parameters == sum(p.numel() for p in toy_recipe().system.build().codec.parameters())
+    assert 0 < found.seconds < took and found.fits and found.memory > 2**20
+    assert not list(tmp_path.iterdir())
