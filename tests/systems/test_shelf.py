@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub import serving
 
 from orchestrion.systems.folder import About, load_codec, save_model
 from orchestrion.systems.system import SystemConfig
 from toys import ToyCodecConfig, toy_model_folder, toy_system
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hub import serving
 
 TESTS = Path(__file__).parents[1]
 
