@@ -9,6 +9,7 @@ and seams are all alike: a piece is as long as wanted. Layers, names and widths 
 (github.com/marcoppasini/musika, models.py); `latlen` 256 is their network, 128 their `--small` one.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -218,7 +219,7 @@ class HalfGenerator(nn.Module):
         level = len(widths) - 1 - doublings  # stages that don't double
         self.enter = nn.Linear(2 * inputs, START * widths[0])
         self.modulate = Modulate(inputs, widths[0])
-        pairs = list(zip(widths, widths[1:]))
+        pairs = list(itertools.pairwise(widths))
         self.stages = nn.ModuleList(
             Stage(a, b, inputs, double=i >= level) for i, (a, b) in enumerate(pairs[:-1])
         )
@@ -306,7 +307,7 @@ class LatentCritic(nn.Module):
         self.enter = nn.Conv1d(inputs, widths[0], 4, 2, 1)
         self.blocks = nn.ModuleList(
             # models.py: from the fifth block on, the first convolution has one tap
-            CriticBlock(a, b, taps=4 if i < 4 else 1) for i, (a, b) in enumerate(zip(widths, widths[1:]))
+            CriticBlock(a, b, taps=4 if i < 4 else 1) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.mix = Same(widths[-1], widths[-1], 3)
         self.leave = nn.Linear(START * widths[-1], 1)

@@ -71,7 +71,7 @@ def read_layers(path: Path) -> dict[str, list[np.ndarray]]:
         raise UserError("reading Keras files needs h5py: pip install 'orchestrion[keras]'") from error
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if "model_weights" in file else file
+            root = file.get("model_weights", file)
             if "layer_names" not in root.attrs:
                 raise UserError(f"{path} is HDF5 but not a Keras weight file (it has no layer_names): "
                                 "give it as Model.save_weights of Keras 2 wrote it")

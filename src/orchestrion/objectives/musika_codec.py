@@ -6,6 +6,7 @@ spectral distance; and the second level by the same losses through the frozen fi
 norm (their layers.py holds such convolutions, unused) and the weights are ours.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -121,7 +122,7 @@ class SpectrogramCritic(nn.Module):
         widths = (2, width, 2 * width, 4 * width, 4 * width, 4 * width)
         self.layers = nn.ModuleList(
             spectral_norm(nn.Conv2d(a, b, (3, 4), stride=(1 if i == 0 else 2, 4 if i == 0 else 2), padding=(1, 1)))
-            for i, (a, b) in enumerate(zip(widths, widths[1:]))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.leave = spectral_norm(nn.Conv2d(widths[-1], 1, (3, 4), padding=(1, 0)))
 

@@ -24,7 +24,7 @@ CODECS = {
     "paper": MusikaCodecConfig(),
 }
 GANS = {
-    "nano": LatentGanConfig(base_channels=8, latlen=32, coordinates=8, style=8, multipliers=(6, 4, 2)),
+    "nano": LatentGanConfig(base_channels=16, latlen=16, coordinates=8, style=8, multipliers=(6, 4)),
     "tiny": LatentGanConfig(base_channels=48, latlen=128),
     "small": LatentGanConfig(latlen=128),  # the authors' --small
     "paper": LatentGanConfig(),
@@ -32,7 +32,7 @@ GANS = {
 CRITIC_WIDTH = {"nano": 8, "tiny": 24, "small": 32, "paper": 48}
 CODEC_STEPS = {"nano": 300, "tiny": 3_000, "small": 100_000, "paper": 500_000}
 CODEC_BATCH = {"nano": 1, "tiny": 6, "small": 16, "paper": 32}
-GAN_STEPS = {"nano": 600, "tiny": 10_000, "small": 300_000, "paper": 2_000_000}
+GAN_STEPS = {"nano": 400, "tiny": 10_000, "small": 300_000, "paper": 2_000_000}
 GAN_BATCH = {"nano": 8, "tiny": 32, "small": 32, "paper": 32}
 
 
@@ -57,7 +57,7 @@ def gan_stage(size: str, crop: float, swap_channels: bool = True) -> Stage:
 
     crop: seconds that hold `latlen` latent frames. Smaller sizes learn faster.
     """
-    rate = {"nano": 1e-3, "tiny": 2e-4}.get(size, 1e-4)
+    rate = {"nano": 5e-3, "tiny": 2e-4}.get(size, 1e-4)
     return Stage(name="gan", trains="generator", on="latents",
                  objective=LatentGanObjectiveConfig(swap_channels=swap_channels), crop=crop, batch=GAN_BATCH[size],
                  steps=GAN_STEPS[size], learning_rate=rate, betas=(0.5, 0.999), warmup=0, schedule="constant",
