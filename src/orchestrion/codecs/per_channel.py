@@ -28,7 +28,7 @@ class PerChannel(Codec):
     def __init__(self, mono: Codec, channels: int) -> None:
         if mono.channels != 1:
             raise UserError(f"PerChannel needs a mono codec, and {type(mono).__name__} has {mono.channels} channels")
-        super().__init__(_beside(mono.space, channels), mono.sample_rate, channels, mono.multiple_of, mono.chunking)
+        super().__init__(beside(mono.space, channels), mono.sample_rate, channels, mono.multiple_of, mono.chunking)
         self.mono = mono
 
     def analyse(self, audio: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def fold(audio: Tensor) -> Tensor:
     return rearrange(audio, "b c t -> (b c) 1 t")
 
 
-def _beside(space: Space, channels: int) -> Space:
+def beside(space: Space, channels: int) -> Space:
     if isinstance(space, Discrete):
         return Discrete(channels * space.codebooks, space.size, space.rate)
     if space.bands is not None:
