@@ -176,7 +176,8 @@ class Codec(nn.Module):
         """
         if isinstance(self.space, Discrete):
             return
-        count, total, square = 0, 0.0, 0.0
+        count = 0
+        total = square = torch.zeros((), dtype=torch.float64)
         for audio in batches:
             latents = self.analyse(self.pad(audio)).double().transpose(0, 1).flatten(1)
             count, total = count + latents.shape[1], total + latents.sum(1)
@@ -250,8 +251,12 @@ class Batch:
     prompts: list[Prompt] = field(default_factory=list)
 
     def to(self, device: torch.device) -> "Batch":
-        move = [x if x is None else x.to(device) for x in (self.audio, self.latents)]
-        return Batch(*move, self.prompts)
+        return self.map(lambda x: x.to(device), self.prompts)
+
+    def map(self, change: Callable[[Tensor], Tensor], prompts: list[Prompt]) -> "Batch":
+        """A batch of the changed tensors with `prompts`."""
+        audio, latents = (x if x is None else change(x) for x in (self.audio, self.latents))
+        return Batch(audio, latents, prompts)
 
 
 class Objective(nn.Module):

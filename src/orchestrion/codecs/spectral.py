@@ -119,7 +119,12 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         x = self.deep(self.enter(latents).transpose(1, 2))
         x = rearrange(self.up(x), "b n (s d) -> b (n s) d", s=self.stride)
-        x = self.leave(self.norm(self.frames(x))).float()
+        x = self.norm(self.frames(x))
+        if self.training:  # in half precision for speed; in use, its steps of 0.03 in log magnitude would hiss
+            x = self.leave(x).float()
+        else:
+            with torch.autocast(x.device.type, enabled=False):
+                x = self.leave(x.to(self.leave.weight.dtype)).float()
         level, phase = rearrange(x, "b n (p c f) -> p b c n f", p=2, c=self.channels)
         return level.clamp(max=2.0).exp(), phase
 

@@ -19,15 +19,15 @@ class DiT(nn.Module):
         self.enter = nn.Linear(features, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
         self.vector = nn.Linear(vector, width) if vector else None
-        self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        modulation = nn.Linear(width, 6 * width)
+        self.modulate = nn.Sequential(nn.SiLU(), modulation)
         self.blocks = nn.ModuleList(DiTBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.leave = nn.Linear(width, out)
         self.head_width = width // heads
-        nn.init.zeros_(self.modulate[1].weight)
-        nn.init.zeros_(self.modulate[1].bias)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for linear in (modulation, self.leave):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor, time: Tensor, vector: Tensor | None = None) -> Tensor:
         signal = self.time(fourier(time, 256).to(x.dtype))

@@ -35,8 +35,13 @@ class FlowMatchingConfig(ObjectiveConfig):
 class FlowMatching(Objective):
     def __init__(self, config: FlowMatchingConfig, generator: Generator) -> None:
         super().__init__()
-        self.config, self.generator = config, (generator,)
+        self.config, self.generator = config, (generator,)  # in a tuple: it is saved elsewhere
         self.weights = {"velocity": 1.0}
+
+    def _velocity(self, *inputs: Tensor) -> Tensor:
+        generator = self.generator[0]
+        assert isinstance(generator, VelocityModel)
+        return generator.velocity(*inputs)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"generator": [p for p in self.generator[0].parameters() if p.requires_grad]}
@@ -49,7 +54,7 @@ class FlowMatching(Objective):
         time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device))
         keep = self._known(b, n, data.device)
         x = torch.lerp(noise, data, time[:, None, None])
-        made = self.generator[0].velocity(x, time, data, keep).float()
+        made = self._velocity(x, time, data, keep).float()
         error = (made - (data - noise)).square().mean(1)
         yield "generator", {"velocity": (error * ~keep).sum() / (~keep).sum()}
 

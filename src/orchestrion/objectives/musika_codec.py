@@ -7,6 +7,7 @@ norm (their layers.py holds such convolutions, unused) and the weights are ours.
 """
 
 import itertools
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -115,20 +116,19 @@ class MusikaCodecObjective(Objective):
 
 
 class SpectrogramCritic(nn.Module):
-    """Normalised dB `[b n f]` -> a score for each patch, of about 50 frames by all bands; it is told the pitch."""
+    """Normalised dB `[b n f]` -> a score for each patch, of about 65 frames by half the bands; it is told the pitch."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         widths = (2, width, 2 * width, 4 * width, 4 * width, 4 * width)
-        self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(a, b, (3, 4), stride=(1 if i == 0 else 2, 4 if i == 0 else 2), padding=(1, 1)))
-            for i, (a, b) in enumerate(itertools.pairwise(widths))
-        )
-        self.leave = spectral_norm(nn.Conv2d(widths[-1], 1, (3, 4), padding=(1, 0)))
+        self.enter = spectral_norm(nn.Conv2d(widths[0], widths[1], (3, 4), stride=(1, 4), padding=(1, 0)))
+        self.layers = nn.ModuleList(spectral_norm(nn.Conv2d(a, b, 3, stride=2, padding=1))
+                                    for a, b in itertools.pairwise(widths[1:]))
+        self.leave = spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, level: Tensor) -> Tensor:
         pitch = torch.linspace(-1, 1, level.shape[-1], device=level.device).expand_as(level)
         x = torch.stack([level, pitch], 1).to(memory_format=torch.channels_last)
-        for layer in self.layers:
+        for layer in (self.enter, *self.layers):
             x = leaky_relu(layer(x), 0.2)
         return self.leave(x).float()

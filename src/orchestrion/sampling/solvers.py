@@ -4,6 +4,7 @@ Pure functions over a schedule of times, so that solvers and schedules combine f
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ def even_times(steps: int, shift: float = 1.0) -> list[float]:
 
 def euler(velocity: Velocity, x: Tensor, times: list[float], step: Step | None = None) -> Tensor:
     """First order: one evaluation a step."""
-    for i, (now, then) in enumerate(zip(times, times[1:])):
+    for i, (now, then) in enumerate(pairwise(times)):
         x = x + (then - now) * velocity(x, now)
         if step:
             step(i + 1)
@@ -35,7 +36,7 @@ def euler(velocity: Velocity, x: Tensor, times: list[float], step: Step | None =
 
 def heun(velocity: Velocity, x: Tensor, times: list[float], step: Step | None = None) -> Tensor:
     """Second order: two evaluations a step, the last one but a single (Karras et al. 2022, algorithm 1)."""
-    for i, (now, then) in enumerate(zip(times, times[1:])):
+    for i, (now, then) in enumerate(pairwise(times)):
         slope = velocity(x, now)
         ahead = x + (then - now) * slope
         if i + 2 < len(times):
@@ -49,7 +50,7 @@ def heun(velocity: Velocity, x: Tensor, times: list[float], step: Step | None = 
 
 def midpoint(velocity: Velocity, x: Tensor, times: list[float], step: Step | None = None) -> Tensor:
     """Second order: two evaluations a step, the second in its middle."""
-    for i, (now, then) in enumerate(zip(times, times[1:])):
+    for i, (now, then) in enumerate(pairwise(times)):
         half = x + (then - now) / 2 * velocity(x, now)
         x = x + (then - now) * velocity(half, (now + then) / 2)
         if step:

@@ -2,7 +2,6 @@
 
 import resource
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 

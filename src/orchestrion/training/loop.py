@@ -163,5 +163,4 @@ class Loop:
 def _rows(batch: Batch, rank: int, world: int) -> Batch:
     if world == 1:
         return batch
-    share = [x if x is None else x[rank::world] for x in (batch.audio, batch.latents)]
-    return Batch(*share, batch.prompts[rank::world])
+    return batch.map(lambda x: x[rank::world], batch.prompts[rank::world])
