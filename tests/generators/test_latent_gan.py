@@ -67,9 +67,9 @@ def test_coordinates_are_linear_between_anchors_half_a_step_late():
 
 def test_training_windows_and_sampled_ones_see_the_same_coordinates(gan):
     """Anchors lie in the middle of a half, in both: every half of a piece begins at latlen/4 + k·latlen/2."""
-    steps = gan.latlen // 4 + torch.arange(6 * gan.half).view(6, -1)
+    steps = gan.latlen // 4 + torch.arange(6 * gan.half_length).view(6, -1)
     inside = [(row % gan.spacing == 0).nonzero().flatten().tolist() for row in steps]
-    assert [i for i in inside if i] == [[gan.half // 2]] * 2  # of 96 steps, the anchors at 48 and 96
+    assert [i for i in inside if i] == [[gan.half_length // 2]] * 2  # of 96 steps, the anchors at 48 and 96
 
 
 @pytest.mark.parametrize("bound", [0.1, 1.0, 2.0, 3.9])

@@ -85,14 +85,14 @@ class LatentGan(Generator):
     def __init__(self, config: LatentGanConfig, channels: int, extra: int = 0) -> None:
         super().__init__()
         self.config, self.channels, self.extra = config, channels, extra
-        self.latlen, self.half = config.latlen, config.latlen // 2
+        self.latlen, self.half_length = config.latlen, config.latlen // 2
         self.loop_of = self.latlen
         if self.latlen < 4 * START or self.latlen & (self.latlen - 1):
             raise UserError(f"latlen must be a power of two and at least {4 * START}, got {self.latlen}")
         self.spacing = self.latlen * 3 // 2  # steps between anchors
         inputs = config.coordinates + config.style + extra
         widths = [config.base_channels * m for m in config.multipliers]
-        self.net = HalfGenerator(inputs, channels, widths, self.half)
+        self.net = HalfGenerator(inputs, channels, widths, self.half_length)
 
     def critic(self) -> "LatentCritic":
         """A new critic to train this generator against."""
@@ -116,7 +116,7 @@ class LatentGan(Generator):
         anchors = torch.randn(count, self.config.coordinates, 3, device=device)
         style = torch.randn(count, self.config.style, 1, device=device)
         # Crops begin so that an anchor lies in the middle of a half (utils.py, crop_coordinate).
-        start = self.latlen // 4 + self.half * torch.randint(self.spacing // self.half, (count, 1), device=device)
+        start = self.latlen // 4 + self.half_length * torch.randint(self.spacing // self.half_length, (count, 1), device=device)
         steps = start + torch.arange(self.latlen, device=device)
         x = torch.cat([along(anchors, steps, self.spacing), style.expand(-1, -1, self.latlen)], 1)
         x = x if extra is None else torch.cat([x, extra], 1)
@@ -133,9 +133,9 @@ class LatentGan(Generator):
             raise UserError("the latent GAN can't edit: it can only generate and loop")
         if frames < 1:
             raise UserError(f"a piece needs at least one latent frame, got {frames}")
-        halves = 2 if options.loop else math.ceil(frames / self.half)
+        halves = 2 if options.loop else math.ceil(frames / self.half_length)
         x, noise = self._inputs(halves, seeds, options)
-        extra = self.per_step(conditioning, halves * self.half)
+        extra = self.per_step(conditioning, halves * self.half_length)
         if extra is not None:
             x = torch.cat([x, extra.cpu().float()], 1)
         rows = rearrange(x, "b e (h n) -> (b h) e n", h=halves)
@@ -152,9 +152,9 @@ class LatentGan(Generator):
 
     def _inputs(self, halves: int, seeds: Sequence[int], options: GanOptions) -> tuple[Tensor, Tensor]:
         """Coordinates and style of each clip `[b e halves·half]`, and the net's noise `[b halves samples]`."""
-        steps = torch.arange(halves * self.half)
+        steps = torch.arange(halves * self.half_length)
         if options.loop:  # two anchors in turn, a half apart
-            spacing, steps, anchors = self.half, steps + self.half, 2
+            spacing, steps, anchors = self.half_length, steps + self.half_length, 2
         else:
             spacing, steps = self.spacing, steps + self.latlen // 4
             anchors = int(steps[-1]) // spacing + 2
@@ -248,7 +248,7 @@ class Stage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, coordinates: int, double: bool) -> None:
         super().__init__()
-        self.double = double
+        self.doubles = double
         self.first, self.first_modulate = Resample(inputs, outputs, double), Modulate(coordinates, outputs)
         self.second, self.second_modulate = Same(outputs, outputs, 4 if double else 1), Modulate(coordinates, outputs)
         self.shortcut = nn.Conv1d(inputs // 2 if double else inputs, outputs, 1)
@@ -257,7 +257,7 @@ class Stage(nn.Module):
         h = self.first(x)
         h = HALF * silu(self.first_modulate(h, scales[h.shape[-1]], noise))
         h = HALF * silu(self.second_modulate(self.second(h), scales[h.shape[-1]], noise))
-        side = rearrange(x, "b (c s) n -> b c (n s)", s=2) if self.double else x
+        side = rearrange(x, "b (c s) n -> b c (n s)", s=2) if self.doubles else x
         return h + self.shortcut(side)
 
 

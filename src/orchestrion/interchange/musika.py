@@ -177,7 +177,7 @@ def fill_generator(generator: LatentGan, layers: dict[str, list[np.ndarray]], pa
     targets |= {"00d": net.enter} | _modulation("00", net.modulate, noise="00n")
     for i, stage in enumerate(net.stages):
         assert isinstance(stage, Stage)
-        small = "" if stage.double else "_small"
+        small = "" if stage.doubles else "_small"
         targets |= {f"{2 * i}{small}c": stage.first[0], f"{2 * i + 1}{small}c": stage.second,
                     f"res{i + 1}c{small}": stage.shortcut}
         targets |= _modulation(f"{2 * i}{small}", stage.first_modulate)

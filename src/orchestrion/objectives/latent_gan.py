@@ -5,6 +5,7 @@ networks step from the same forward pass, here the generator answers to the crit
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed
@@ -37,7 +38,7 @@ class LatentGanObjective(Objective):
 
     def __init__(self, config: LatentGanObjectiveConfig, parts: Parts) -> None:
         super().__init__()
-        generator = parts.generator
+        generator: Any = parts.generator
         if generator is None or not hasattr(generator, "critic"):
             raise UserError("the latent GAN objective trains a latent GAN, and this system's generator is "
                             f"{type(generator).__name__}")

@@ -7,8 +7,8 @@ norm (their layers.py holds such convolutions, unused) and the weights are ours.
 """
 
 import itertools
-import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -39,9 +39,11 @@ class MusikaCodecObjectiveConfig(ObjectiveConfig):
 class MusikaCodecObjective(Objective):
     """Trains `level1` or `level2` of a Musika codec, mono or `PerChannel`, against a critic of spectrograms."""
 
+    certainty: Tensor
+
     def __init__(self, config: MusikaCodecObjectiveConfig, parts: Parts) -> None:
         super().__init__()
-        codec = getattr(parts.codec, "mono", parts.codec)
+        codec: Any = getattr(parts.codec, "mono", parts.codec)
         if not hasattr(codec, "attempt"):
             raise UserError(f"this objective trains Musika's codec, not a {type(parts.codec).__name__}")
         if config.level not in (1, 2):
