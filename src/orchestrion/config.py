@@ -107,7 +107,7 @@ def _structure_factory(role: type[Config]):
             raise UserError(f"there is no config {name!r}; {did_you_mean(name, fitting)}")
         if not issubclass(cls, role):
             raise UserError(f"{name} can't stand where a {role.__name__} belongs; {did_you_mean(name, fitting)}")
-        types = {field.name: field for field in dataclasses.fields(cls)}
+        types = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         for key in data.keys() - {"type"} - types.keys():
             raise UserError(f"{name} has no field {key!r}; {did_you_mean(key, types)}")
         for key, value in data.items():

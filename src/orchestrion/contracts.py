@@ -210,6 +210,9 @@ class Conditioner(nn.Module):
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         raise NotImplementedError
 
+    def fit(self, prompts: Iterable[Prompt]) -> None:
+        """Measures what it must know of a corpus's prompts (ranges of numbers, a vocabulary), before training."""
+
 
 class Generator(nn.Module):
     """Conditioning to latents or tokens. Built from a space; refuses one that it can't model."""

@@ -1,0 +1,5 @@
+"""Prompts to conditioning. A new conditioner is one file here and one line below."""
+
+from orchestrion.conditioners import attributes
+
+__all__ = ["attributes"]

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -80,7 +80,7 @@ class WandbLog:
         self.run.finish()
 
 
-LOGS = {"tensorboard": TensorBoardLog, "wandb": WandbLog}
+LOGS: dict[str, Callable[[Path, int], Log]] = {"tensorboard": TensorBoardLog, "wandb": WandbLog}
 
 
 def check_logs(names: Sequence[str]) -> None:
@@ -90,4 +90,5 @@ def check_logs(names: Sequence[str]) -> None:
 
 
 def open_logs(names: Sequence[str], folder: Path, step: int) -> list[Log]:
-    return [CsvLog(folder, step), *(LOGS[name](folder, step) for name in names)]
+    kinds: list[Callable[[Path, int], Log]] = [CsvLog, *(LOGS[name] for name in names)]
+    return [kind(folder, step) for kind in kinds]

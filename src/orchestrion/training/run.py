@@ -20,7 +20,7 @@ import torch
 from orchestrion import __version__
 from orchestrion.contracts import Batch
 from orchestrion.corpus.corpus import Corpus
-from orchestrion.corpus.datasets import AudioCrops, LatentCrops
+from orchestrion.corpus.datasets import AudioCrops, LatentCrops, piece_prompt, pieces_of
 from orchestrion.errors import UserError
 from orchestrion.storage import replacing
 from orchestrion.systems.folder import About, SharedCodec, save_model
@@ -106,6 +106,8 @@ class Run:
         part = system.part(stage.trains)
         system.requires_grad_(False)
         part.requires_grad_(True)
+        if system.conditioner and not state and not self.start and stage.trains == "generator":
+            system.conditioner.fit(piece_prompt(piece) for piece in pieces_of(self.corpus, "train"))
         torch.manual_seed(self.options.seed + 1)
         objective = stage.objective.build(system).to(fabric.device)
         loop = Loop(fabric, stage, part, objective, self.options.seed)
