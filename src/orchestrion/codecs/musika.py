@@ -160,11 +160,10 @@ class Level1Decoder(nn.Module):
 
     def __init__(self, latents: int, width: int, bins: int) -> None:
         super().__init__()
-        half = {"stride": 2, "pad": (0, 1)}  # TensorFlow's "same" for an even length: the zero goes behind
         self.enter = Layer(Frames(latents, 3 * width, 3, pad=(1, 1)), noisy=True)
-        self.down1 = Layer(Frames(3 * width, 3 * width, 3, **half), noisy=True)
-        self.down2 = Layer(Frames(3 * width, 2 * width, 3, **half), noisy=True)
-        self.down3 = Layer(Frames(2 * width, width, 3, **half), noisy=True)
+        self.down1 = Layer(halving(3 * width, 3 * width), noisy=True)
+        self.down2 = Layer(halving(3 * width, 2 * width), noisy=True)
+        self.down3 = Layer(halving(2 * width, width), noisy=True)
         self.up2 = Layer(Upsample(width, 2 * width), noisy=True)
         self.up1 = Layer(Upsample(2 * width, 3 * width), noisy=True)
         self.up0 = Layer(Upsample(3 * width, 3 * width), noisy=True)
@@ -269,6 +268,11 @@ class Frames(nn.Module):
             last = x.shape[1] - self.taps + 1
             x = torch.cat([x[:, tap : tap + last : self.stride] for tap in range(self.taps)], -1)
         return torch.addmm(self.bias, x.flatten(0, 1), self.kernel).unflatten(0, x.shape[:2])
+
+
+def halving(inputs: int, outputs: int) -> Frames:
+    """3 taps, stride 2, TensorFlow's "same" for an even length: the zero goes behind."""
+    return Frames(inputs, outputs, 3, stride=2, pad=(0, 1))
 
 
 class Upsample(nn.Module):

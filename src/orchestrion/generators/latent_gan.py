@@ -116,7 +116,8 @@ class LatentGan(Generator):
         anchors = torch.randn(count, self.config.coordinates, 3, device=device)
         style = torch.randn(count, self.config.style, 1, device=device)
         # Crops begin so that an anchor lies in the middle of a half (utils.py, crop_coordinate).
-        start = self.latlen // 4 + self.half_length * torch.randint(self.spacing // self.half_length, (count, 1), device=device)
+        crop = torch.randint(self.spacing // self.half_length, (count, 1), device=device)
+        start = self.latlen // 4 + self.half_length * crop
         steps = start + torch.arange(self.latlen, device=device)
         x = torch.cat([along(anchors, steps, self.spacing), style.expand(-1, -1, self.latlen)], 1)
         x = x if extra is None else torch.cat([x, extra], 1)

@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from orchestrion.codecs.musika import Frames, Layer, MusikaCodec, MusikaCodecConfig, Upsample
 from orchestrion.codecs.per_channel import PerChannelConfig
 from orchestrion.errors import UserError
-from orchestrion.generators.latent_gan import LatentCritic, LatentGan, LatentGanConfig, Modulate, Stage
+from orchestrion.generators.latent_gan import CriticBlock, LatentCritic, LatentGan, LatentGanConfig, Modulate, Stage
 from orchestrion.systems.system import System, SystemConfig
 
 CODEC_FILES = ("enc.h5", "dec.h5", "enc2.h5", "dec2.h5")
 GAN_FILES = ("gen_ema.h5", "gen.h5", "critic.h5", "switch.npy")
 KNOWN = (*CODEC_FILES, *GAN_FILES)
+
+Targets = dict[str, nn.Module | nn.Parameter]
+"""What each of Keras' layers fills, by its name."""
 
 
 @dataclass
@@ -173,8 +176,8 @@ def _fill_in_order(parts: Iterable[nn.Module], layers: dict[str, list[np.ndarray
 
 
 def fill_generator(generator: LatentGan, layers: dict[str, list[np.ndarray]], path: Path) -> None:
-    net, targets = generator.net, {}
-    targets |= {"00d": net.enter} | _modulation("00", net.modulate, noise="00n")
+    net = generator.net
+    targets: Targets = {"00d": net.enter} | _modulation("00", net.modulate, noise="00n")
     for i, stage in enumerate(net.stages):
         assert isinstance(stage, Stage)
         small = "" if stage.doubles else "_small"
@@ -187,21 +190,21 @@ def fill_generator(generator: LatentGan, layers: dict[str, list[np.ndarray]], pa
     _fill_by_name(targets, layers, path)
 
 
-def _modulation(name: str, part: Modulate, noise: str | None = None) -> dict[str, nn.Module | nn.Parameter]:
+def _modulation(name: str, part: Modulate, noise: str | None = None) -> Targets:
     return {noise or f"{name}r": part.gain, f"{name}ai": part.scale}
 
 
 def fill_critic(critic: LatentCritic, layers: dict[str, list[np.ndarray]], path: Path) -> None:
-    targets: dict[str, nn.Module | nn.Parameter] = {"1c": critic.enter, "7c": critic.mix, "7d": critic.leave}
+    targets: Targets = {"1c": critic.enter, "7c": critic.mix, "7d": critic.leave}
     for i, block in enumerate(critic.blocks, start=2):
+        assert isinstance(block, CriticBlock)
         targets |= {f"{i}c0": block.first, f"{i}c1": block.second}
         if isinstance(block.shortcut, nn.Conv1d):
             targets[f"{i}c3"] = block.shortcut
     _fill_by_name(targets, layers, path)
 
 
-def _fill_by_name(targets: dict[str, nn.Module | nn.Parameter], layers: dict[str, list[np.ndarray]],
-                  path: Path) -> None:
+def _fill_by_name(targets: Targets, layers: dict[str, list[np.ndarray]], path: Path) -> None:
     missing, unknown = targets.keys() - layers.keys(), layers.keys() - targets.keys()
     if missing or unknown:
         names = ", ".join(sorted(missing or unknown))
@@ -235,6 +238,7 @@ def fill(target: nn.Module | nn.Parameter, arrays: Sequence[np.ndarray], where: 
     """Copies one Keras layer's weights: kernels `[1 taps in out]`, transposed ones `[1 taps out in]`, dense ones
     `[in out]`, biases `[out]`, a noise's gain `[1]`."""
     kernel, *bias = [torch.from_numpy(array.copy()) for array in arrays]
+    pairs: list[tuple[Tensor, Tensor]]
     if isinstance(target, nn.Parameter):
         pairs = [(target, kernel)]
     elif isinstance(target, Frames):
