@@ -168,6 +168,12 @@ class Codec(nn.Module):
         latents = self.analyse(self.pad(audio))
         return Reconstruction(self.synthesise(latents)[..., : audio.shape[-1]], latents)
 
+    def begin(self, batches: Iterable[Tensor]) -> None:
+        """Sets what is better taken from data than drawn at random, before training (components, codebooks).
+
+        batches: audio `[b c t]`.
+        """
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Set what can only be known after training: here the mean and deviation of the latents.

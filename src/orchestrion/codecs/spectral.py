@@ -1,20 +1,25 @@
 """The spectral codec: spectrogram in, magnitude and phase out, one vector every 2048 samples.
 
-    audio ── middle, side ── STFT ──► ConvNeXt ÷4 ConvNeXt ──► z [b d n]
-    z ── ConvNeXt ×4 ConvNeXt ──► magnitude, phase ── inverse STFT ──► audio
+    audio ── middle, side ── STFT ──► linear + ConvNeXt ÷4 ConvNeXt ──► z [b d n]
+    z ── linear + ConvNeXt ×4 ConvNeXt ──► magnitude, phase ── inverse STFT ──► audio
 
 The idea is Musika's first level (Pasini & Schlüter 2022) with Vocos's blocks and head (Siuzdak 2023). A steady
 tone of any pitch looks the same in every frame of a magnitude spectrogram, so a convolutional decoder that
 sees only magnitudes has nothing to hold its phase to and smears the partials. So the encoder also sees the
 phase of the lower bins, and both sides speak of phase on one clock (`AlignedSTFT`), where it turns slowly.
+
+The linear paths begin as the principal components of the log magnitudes. From random weights, training stays for
+thousands of steps at what one component explains, the loudness.
 """
+
+from collections.abc import Iterable
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from orchestrion.audio.aligned import AlignedSTFT
-from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact
+from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact, Reconstruction
 from orchestrion.errors import UserError
 from orchestrion.nn.convnext import ConvNeXtStack
 
@@ -41,6 +46,8 @@ class SpectralCodecConfig(CodecConfig):
 
 
 class SpectralCodec(Codec):
+    importance: Tensor
+
     def __init__(self, config: SpectralCodecConfig) -> None:
         if config.channels not in (1, 2):
             raise UserError(f"the spectral codec makes 1 or 2 channels, not {config.channels}")
@@ -54,15 +61,47 @@ class SpectralCodec(Codec):
         self.config, self.encoder, self.decoder = config, encoder, decoder
         self.stft = AlignedSTFT(config.size, config.hop)
         self.full_scale = config.size / 4  # what a full-scale sine gives in its bin, by a Hann window
+        hertz = torch.linspace(0, config.sample_rate / 2, config.size // 2 + 1)
+        weights = 1 / (hertz + 500)  # about the density of musical pitches above 500 Hz
+        self.register_buffer("importance", weights / weights.mean(), persistent=False)
 
     def analyse(self, audio: Tensor) -> Tensor:
-        spectrum = self.stft(rearrange(to_middle_side(audio), "b c t -> (b c) t")) / self.full_scale
-        return self.encoder(rearrange(spectrum, "(b c) n f -> b c n f", c=self.channels))
+        return self.encoder(self._spectrum(audio))
 
     def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
-        if self.training and self.config.noise:
-            latents = latents + self.config.noise * torch.randn_like(latents)
-        magnitude, phase = self.decoder(latents)
+        return self._sound(*self.decoder(latents))
+
+    def forward(self, audio: Tensor) -> Reconstruction:
+        """Also `magnitude`: the L1 distance of the decoder's log magnitudes from the true ones, lower bins weighing
+        more. What is heard of them depends on the phases too, and teaches notes only after thousands of steps."""
+        spectrum = self._spectrum(self.pad(audio))
+        latents = self.encoder(spectrum)
+        level, phase = self.decoder(latents + self.config.noise * torch.randn_like(latents))
+        loss = ((level - log_level(spectrum)).abs() * self.importance).mean()
+        return Reconstruction(self._sound(level, phase)[..., : audio.shape[-1]], latents, {"magnitude": loss})
+
+    @torch.no_grad()
+    def begin(self, batches: Iterable[Tensor]) -> None:
+        """Sets the linear paths to the principal components of the log magnitudes, lower bins weighing more."""
+        stride, scale = self.config.stride, self.importance.sqrt()
+        rows = torch.cat([rearrange(log_level(self._spectrum(self.pad(audio))) * scale,
+                                    "b c (n s) f -> (b n) (s c f)", s=stride) for audio in batches])
+        mean = rows.mean(0)
+        _, _, components = torch.pca_lowrank(rows - mean, self.config.latents, center=False, niter=4)
+        deviation = ((rows - mean) @ components).std(0).clamp_min(1e-3)
+        scale = scale.repeat(stride * self.channels)
+        self.encoder.linear.weight.copy_((components / deviation).T * scale)
+        self.encoder.linear.bias.copy_(-mean @ components / deviation)
+        self.decoder.linear.weight.copy_(components * deviation / scale[:, None])
+        self.decoder.linear.bias.copy_(mean / scale)
+
+    def _spectrum(self, audio: Tensor) -> Tensor:
+        """audio `[b c t]` -> complex `[b c n f]` of middle and side, a full-scale sine being 1."""
+        spectrum = self.stft(rearrange(to_middle_side(audio), "b c t -> (b c) t")) / self.full_scale
+        return rearrange(spectrum, "(b c) n f -> b c n f", c=self.channels)
+
+    def _sound(self, level: Tensor, phase: Tensor) -> Tensor:
+        magnitude = (level.clamp(max=2.0).exp() - FLOOR).relu()
         # fp32: sums of many bins in bf16 would hiss
         spectrum = torch.polar(magnitude.float() * self.full_scale, phase.float())
         audio = self.stft.inverse(rearrange(spectrum, "b c n f -> (b c) n f"))
@@ -82,24 +121,26 @@ class Encoder(nn.Module):
         self.deep = ConvNeXtStack(config.deep_width, config.expansion * config.deep_width, config.deep_depth)
         self.norm = nn.LayerNorm(config.deep_width, eps=1e-6)
         self.leave = nn.Linear(config.deep_width, config.latents)
+        nn.init.zeros_(self.leave.weight)
+        self.linear = nn.Linear(config.stride * config.channels * (config.size // 2 + 1), config.latents)
         # each latent of unit variance over the music: the noise then means a fixed signal to noise ratio, and the
         # encoder can't hide small signals on a large constant (layer norm let it: deviations fell to 0.01)
         self.standardise = nn.BatchNorm1d(config.latents, affine=False, momentum=0.02)
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        magnitude = spectrum.abs()
-        level = (magnitude + FLOOR).log() / -torch.tensor(FLOOR).log() * 2 + 1  # about -1 to 1
+        level = log_level(spectrum)
+        direct = self.linear(rearrange(level, "b c (n s) f -> b n (s c f)", s=self.stride))
         low = spectrum[..., : self.phase_bins]
         turned = torch.view_as_real(low) * (low.abs() + FLOOR).pow(-0.6)[..., None]  # magnitude to the 0.4
-        x = torch.cat([rearrange(level, "b c n f -> b n (c f)"),
+        x = torch.cat([rearrange(level / 4 + 1, "b c n f -> b n (c f)"),
                        rearrange(turned, "b c n f r -> b n (c f r)")], -1)
         x = self.frames(self.enter(x))
         x = self.deep(self.down(rearrange(x, "b (n s) d -> b n (s d)", s=self.stride)))
-        return self.standardise(self.leave(self.norm(x)).float().transpose(1, 2))
+        return self.standardise((direct + self.leave(self.norm(x))).float().transpose(1, 2))
 
 
 class Decoder(nn.Module):
-    """latents `[b d n]` -> magnitude and phase `[b c n·stride f]`, full-scale sine = 1."""
+    """latents `[b d n]` -> log level (`log_level`) and phase `[b c n·stride f]`."""
 
     def __init__(self, config: SpectralCodecConfig) -> None:
         super().__init__()
@@ -110,9 +151,8 @@ class Decoder(nn.Module):
         self.frames = ConvNeXtStack(config.width, config.expansion * config.width, config.depth)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.leave = nn.Linear(config.width, 2 * config.channels * (config.size // 2 + 1))
-        with torch.no_grad():  # begin near the level of quiet music
-            self.leave.weight.mul_(0.3)
-            self.leave.bias.view(2, -1)[0].fill_(-7.0)
+        nn.init.zeros_(self.leave.weight.view(2, -1)[0])
+        self.linear = nn.Linear(config.latents, config.stride * config.channels * (config.size // 2 + 1))
         window = -(-config.size // (config.hop * config.stride))
         self.context = 1 + self.deep.reach + -(-self.frames.reach // config.stride) + window
 
@@ -120,13 +160,17 @@ class Decoder(nn.Module):
         x = self.deep(self.enter(latents).transpose(1, 2))
         x = rearrange(self.up(x), "b n (s d) -> b (n s) d", s=self.stride)
         x = self.norm(self.frames(x))
-        if self.training:  # in half precision for speed; in use, its steps of 0.03 in log magnitude would hiss
-            x = self.leave(x).float()
-        else:
-            with torch.autocast(x.device.type, enabled=False):
-                x = self.leave(x.to(self.leave.weight.dtype)).float()
-        level, phase = rearrange(x, "b n (p c f) -> p b c n f", p=2, c=self.channels)
-        return level.clamp(max=2.0).exp(), phase
+        # half precision only in training: in use, its steps of 0.03 in log magnitude would hiss
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and x.dtype == torch.bfloat16):
+            wanted = x.dtype if self.training else self.leave.weight.dtype
+            direct = self.linear(latents.transpose(1, 2).to(wanted)).float()
+            level, phase = rearrange(self.leave(x.to(wanted)).float(), "b n (p c f) -> p b c n f", p=2, c=self.channels)
+        return rearrange(direct, "b n (s c f) -> b c (n s) f", s=self.stride, c=self.channels) + level, phase
+
+
+def log_level(spectrum: Tensor) -> Tensor:
+    """Natural logarithm of the magnitude, full-scale sine = 1, flat below FLOOR."""
+    return (spectrum.abs() + FLOOR).log()
 
 
 def to_middle_side(audio: Tensor) -> Tensor:

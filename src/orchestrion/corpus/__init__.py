@@ -1,0 +1,1 @@
+"""Music in: sources, rendering, captions, datasets, and the latents of frozen codecs."""

@@ -1,0 +1,1 @@
+"""Blocks and denoisers that two or more systems share."""

@@ -1,0 +1,1 @@
+"""Pure solvers, schedules and guidance, shared by the generators."""

@@ -1,0 +1,1 @@
+"""Runs: the loop, checkpoints, logs, demos, and beginning from other models."""

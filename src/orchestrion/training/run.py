@@ -108,6 +108,8 @@ class Run:
         part.requires_grad_(True)
         if system.conditioner and not state and not self.start and stage.trains == "generator":
             system.conditioner.fit(piece_prompt(piece) for piece in pieces_of(self.corpus, "train"))
+        if stage.trains == "codec" and not state and not self.start:
+            system.codec.begin(self._fitting(system, stage))
         torch.manual_seed(self.options.seed + 1)
         objective = stage.objective.build(system).to(fabric.device)
         loop = Loop(fabric, stage, part, objective, self.options.seed)
