@@ -54,9 +54,26 @@ def test_configurations_without_sense_are_refused(change):
         SpectralCodecConfig(**change).build()
 
 
+def test_components_explain_most_before_any_training():
+    """Notes are few components: with as many latents as there are, the beginning is nearly exact in level."""
+    torch.manual_seed(0)
+    codec = NANO.build()
+    clips = [torch.from_numpy(pluck_tune(1.5, seed=i)[None, :, : 2048 * 32]) for i in range(3)]
+
+    def error():
+        return codec.eval()(clips[0]).losses["magnitude"].item()
+
+    before = error()
+    codec.begin(clips)
+    codec.train()
+    for _ in range(200):  # the running statistics of the latents
+        codec.encoder(codec._spectrum(clips[0]))
+    assert error() < 0.3 * before
+
+
 def test_overfits_one_clip():
-    """Trained on one clip it gives that clip back: under half of the untrained spectral distance, and nearer
-    to it than to another clip of the same notes by a fifth."""
+    """Trained on one clip it gives that clip back: its spectral distance is under a quarter of silence's, and under
+    half of that to another clip of the same notes."""
     torch.manual_seed(0)
     system = SystemConfig(codec=NANO).build()
     objective = ReconstructionConfig(windows=(512, 2048)).build(system)
@@ -69,14 +86,18 @@ def test_overfits_one_clip():
             terms = objective.compare(real, system.codec.decode(system.codec.encode(clip), clip.shape[-1]))
         return terms["log_magnitude"].item()
 
-    before = distance(clip)
+    silence = objective.compare(clip, torch.zeros_like(clip))["log_magnitude"].item()
+    system.codec.begin([clip])
     optimiser = torch.optim.AdamW(system.codec.parameters(), lr=3e-3)
     system.train()
-    for _ in range(120):
+    for _ in range(80):
         optimiser.zero_grad()
         terms = objective.compare(clip, system.codec(clip).audio)
         (terms["log_magnitude"] + terms["convergence"] + terms["log_mel"]).backward()
         optimiser.step()
+    with torch.no_grad():
+        for _ in range(200):  # so fast a training leaves the latents' running statistics behind
+            system.codec(clip)
     after = distance(clip)
-    assert after < 0.5 * before
-    assert after < 0.8 * distance(other)
+    assert after < 0.25 * silence
+    assert after < 0.5 * distance(other)

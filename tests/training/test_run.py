@@ -126,7 +126,7 @@ def test_two_processes_agree_with_one(tmp_path, corpus_folder, quiet):
     Path(command[1]).write_text(command_text.replace("toy_recipe(4)", f"toy_recipe(4){mono}"))
     corpus = mono_corpus(tmp_path)
     Path(command[1]).write_text(Path(command[1]).read_text().replace(str(corpus_folder), str(corpus)))
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=400)
     train(tmp_path / "one", corpus, one.override("system.codec.channels", "1"), quiet)
     two, single = weights(tmp_path / "two"), weights(tmp_path / "one")
     start = toy_recipe().system.override("codec.channels", "1").build().state_dict()

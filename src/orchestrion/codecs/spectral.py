@@ -87,12 +87,16 @@ class SpectralCodec(Codec):
         rows = torch.cat([rearrange(log_level(self._spectrum(self.pad(audio))) * scale,
                                     "b c (n s) f -> (b n) (s c f)", s=stride) for audio in batches])
         mean = rows.mean(0)
-        _, _, components = torch.pca_lowrank(rows - mean, self.config.latents, center=False, niter=4)
+        found = min(self.config.latents, len(rows) - 1)  # a very short corpus has fewer components
+        _, _, components = torch.pca_lowrank(rows - mean, found, center=False, niter=4)
+        others = nn.functional.normalize(torch.randn(rows.shape[1], self.config.latents - found), dim=0)
+        components = torch.cat([components, others], 1)
         deviation = ((rows - mean) @ components).std(0).clamp_min(1e-3)
         scale = scale.repeat(stride * self.channels)
         self.encoder.linear.weight.copy_((components / deviation).T * scale)
         self.encoder.linear.bias.copy_(-mean @ components / deviation)
         self.decoder.linear.weight.copy_(components * deviation / scale[:, None])
+        self.decoder.linear.weight[:, found:] = 0
         self.decoder.linear.bias.copy_(mean / scale)
 
     def _spectrum(self, audio: Tensor) -> Tensor:
@@ -153,6 +157,7 @@ class Decoder(nn.Module):
         self.leave = nn.Linear(config.width, 2 * config.channels * (config.size // 2 + 1))
         nn.init.zeros_(self.leave.weight.view(2, -1)[0])
         self.linear = nn.Linear(config.latents, config.stride * config.channels * (config.size // 2 + 1))
+        nn.init.constant_(self.linear.bias, -7.0)  # until `begin`: the level of quiet music
         window = -(-config.size // (config.hop * config.stride))
         self.context = 1 + self.deep.reach + -(-self.frames.reach // config.stride) + window
 
