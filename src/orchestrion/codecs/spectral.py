@@ -8,8 +8,8 @@ tone of any pitch looks the same in every frame of a magnitude spectrogram, so a
 sees only magnitudes has nothing to hold its phase to and smears the partials. So the encoder also sees the
 phase of the lower bins, and both sides speak of phase on one clock (`AlignedSTFT`), where it turns slowly.
 
-The linear paths begin as the principal components of the log magnitudes. From random weights, training stays for
-thousands of steps at what one component explains, the loudness.
+The linear paths are the principal components of the log magnitudes; the networks learn what these leave. From random
+weights alone, training stays for thousands of steps at what one component explains, the loudness.
 """
 
 from collections.abc import Iterable
@@ -73,12 +73,14 @@ class SpectralCodec(Codec):
 
     def forward(self, audio: Tensor) -> Reconstruction:
         """Also `magnitude`: the L1 distance of the decoder's log magnitudes from the true ones, lower bins weighing
-        more. What is heard of them depends on the phases too, and teaches notes only after thousands of steps."""
+        more (what is heard of them depends on the phases too, and teaches slowly). `power`: how far the latents exceed
+        unit variance, to keep them from outgrowing the noise."""
         spectrum = self._spectrum(self.pad(audio))
         latents = self.encoder(spectrum)
         level, phase = self.decoder(latents + self.config.noise * torch.randn_like(latents))
-        loss = ((level - log_level(spectrum)).abs() * self.importance).mean()
-        return Reconstruction(self._sound(level, phase)[..., : audio.shape[-1]], latents, {"magnitude": loss})
+        losses = {"magnitude": ((level - log_level(spectrum)).abs() * self.importance).mean(),
+                  "power": (latents.square().mean((0, 2)) - 1).relu().mean()}
+        return Reconstruction(self._sound(level, phase)[..., : audio.shape[-1]], latents, losses)
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Tensor]) -> None:
@@ -113,7 +115,7 @@ class SpectralCodec(Codec):
 
 
 class Encoder(nn.Module):
-    """complex `[b c n f]`, full-scale sine = 1 -> latents `[b d n/stride]` of zero mean and unit variance."""
+    """complex `[b c n f]`, full-scale sine = 1 -> latents `[b d n/stride]`, of about unit variance."""
 
     def __init__(self, config: SpectralCodecConfig) -> None:
         super().__init__()
@@ -126,10 +128,7 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(config.deep_width, eps=1e-6)
         self.leave = nn.Linear(config.deep_width, config.latents)
         nn.init.zeros_(self.leave.weight)
-        self.linear = nn.Linear(config.stride * config.channels * (config.size // 2 + 1), config.latents)
-        # each latent of unit variance over the music: the noise then means a fixed signal to noise ratio, and the
-        # encoder can't hide small signals on a large constant (layer norm let it: deviations fell to 0.01)
-        self.standardise = nn.BatchNorm1d(config.latents, affine=False, momentum=0.02)
+        self.linear = Fixed(config.stride * config.channels * (config.size // 2 + 1), config.latents)
 
     def forward(self, spectrum: Tensor) -> Tensor:
         level = log_level(spectrum)
@@ -140,7 +139,7 @@ class Encoder(nn.Module):
                        rearrange(turned, "b c n f r -> b n (c f r)")], -1)
         x = self.frames(self.enter(x))
         x = self.deep(self.down(rearrange(x, "b (n s) d -> b n (s d)", s=self.stride)))
-        return self.standardise((direct + self.leave(self.norm(x))).float().transpose(1, 2))
+        return (direct + self.leave(self.norm(x))).float().transpose(1, 2)
 
 
 class Decoder(nn.Module):
@@ -156,8 +155,8 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.leave = nn.Linear(config.width, 2 * config.channels * (config.size // 2 + 1))
         nn.init.zeros_(self.leave.weight.view(2, -1)[0])
-        self.linear = nn.Linear(config.latents, config.stride * config.channels * (config.size // 2 + 1))
-        nn.init.constant_(self.linear.bias, -7.0)  # until `begin`: the level of quiet music
+        self.linear = Fixed(config.latents, config.stride * config.channels * (config.size // 2 + 1))
+        self.linear.bias.fill_(-7.0)  # until `begin`: the level of quiet music
         window = -(-config.size // (config.hop * config.stride))
         self.context = 1 + self.deep.reach + -(-self.frames.reach // config.stride) + window
 
@@ -171,6 +170,21 @@ class Decoder(nn.Module):
             direct = self.linear(latents.transpose(1, 2).to(wanted)).float()
             level, phase = rearrange(self.leave(x.to(wanted)).float(), "b n (p c f) -> p b c n f", p=2, c=self.channels)
         return rearrange(direct, "b n (s c f) -> b c (n s) f", s=self.stride, c=self.channels) + level, phase
+
+
+class Fixed(nn.Module):
+    """A linear map that isn't trained: steps of a size that suits the network would ruin it. `[… i]` -> `[… o]`."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(outputs, inputs) / inputs**0.5)
+        self.register_buffer("bias", torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
 
 
 def log_level(spectrum: Tensor) -> Tensor:

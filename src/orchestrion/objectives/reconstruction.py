@@ -21,7 +21,8 @@ class ReconstructionConfig(ObjectiveConfig):
     convergence: float = 0.5  # weights
     log_magnitude: float = 4.0  # most of a spectrum lies at the floor and adds nothing
     log_mel: float = 2.0
-    magnitude: float = 2.0  # where the codec tells of it
+    magnitude: float = 2.0  # of the codec's own losses, where it tells of them
+    power: float = 0.1
 
     def build(self, parts: Parts) -> "ReconstructionObjective":
         return ReconstructionObjective(self, parts)
@@ -35,7 +36,8 @@ class ReconstructionObjective(Objective):
         self.config = config
         self.codec = [parts.codec]  # in a list: it is saved elsewhere
         self.weights = {"convergence": config.convergence, "log_magnitude": config.log_magnitude,
-                        "log_mel": config.log_mel, "magnitude": config.magnitude}
+                        "log_mel": config.log_mel, "magnitude": config.magnitude,
+                        "power": config.power}
         for window in {*config.windows, config.mel_window}:
             self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
         bank = mel_filterbank(parts.codec.sample_rate, config.mel_window, config.mels)

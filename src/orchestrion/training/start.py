@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 from orchestrion.contracts import Objective
 from orchestrion.errors import UserError
 from orchestrion.systems.folder import SharedCodec, load_codec, load_model
@@ -18,7 +20,8 @@ class Start:
 
     source: System
     codec: SharedCodec | None  # by which the new model names it, where it is a model of its own
-    run: Path | None  # the run folder, for the critics
+    folder: Path  # the model folder
+    run: Path | None  # the run folder that it lies in, for the critics
 
     @classmethod
     def open(cls, name: str) -> "Start":
@@ -32,7 +35,7 @@ class Start:
         shared = loaded.shared_codec
         if shared is None and loaded.system.generator is None and not run:
             shared = load_codec(place)[1]
-        return cls(loaded.system, shared, run)
+        return cls(loaded.system, shared, place, run)
 
     def adopt(self, recipe: Recipe) -> Recipe:
         """The recipe with the source's codec in it, and without the stages that would train a codec."""
@@ -52,11 +55,12 @@ class Start:
                 want.load_state_dict(have.state_dict())
 
     def give_objective(self, stage: Stage, objective: Objective) -> None:
-        """Goes on with the critics of the same stage of the source run, where it kept them."""
-        if self.run is None:
-            return
-        path = self.run / "stages" / stage.name / "checkpoint.pt"
-        if path.is_file():
+        """Goes on with the critics of the source, where it kept them: a run in its stage of the same name, an
+        imported model in `objective.safetensors`."""
+        state = {}
+        if self.run and (path := self.run / "stages" / stage.name / "checkpoint.pt").is_file():
             state = load_checkpoint(path)["objective"]
-            if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in objective.state_dict().items()}:
-                objective.load_state_dict(state)
+        elif (path := self.folder / "objective.safetensors").is_file():
+            state = load_file(path)
+        if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in objective.state_dict().items()}:
+            objective.load_state_dict(state)
