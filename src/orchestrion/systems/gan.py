@@ -1,0 +1,19 @@
+"""GAN: Musika's latent GAN over the spectral codec's latents.
+
+    coordinates, style ── generator ──► z ── spectral codec ──► audio
+"""
+
+from orchestrion.generators.latent_gan import LatentGanConfig
+from orchestrion.systems import musika
+from orchestrion.systems.spectral import CODECS, codec_stage
+from orchestrion.systems.system import Recipe, SystemConfig, system
+
+GENERATORS = musika.GANS | {"release": LatentGanConfig(base_channels=64)}
+
+
+@system("gan", sizes=("nano", "tiny", "small", "release"))
+def gan(size: str) -> Recipe:
+    generator = GENERATORS[size]
+    stage = musika.gan_stage("tiny" if size == "release" else size, generator.latlen * 2048 / 44_100,
+                             swap_channels=False)
+    return Recipe(system=SystemConfig(codec=CODECS[size], generator=generator), stages=(codec_stage(size), stage))
