@@ -232,7 +232,6 @@ class Run:
             return
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} holds something that is not a run; choose another folder with -o")
-        self.folder.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_text(json.dumps(data, indent=2))
 
