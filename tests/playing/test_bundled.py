@@ -1,0 +1,46 @@
+"""The models that come with the package: whole, small enough, and they sound."""
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrion.audio import Audio
+from orchestrion.evaluation.reconstruction import distances
+from orchestrion.playing.model import Model
+from orchestrion.systems.folder import load_model
+from orchestrion.systems.shelf import BUNDLED, aliases, bundled_models
+from plucks import pluck_tune
+
+
+def test_the_default_is_there():
+    assert aliases()["piano"] in bundled_models()
+
+
+def test_they_are_small_enough_to_come_along():
+    sizes = [file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()]
+    assert sum(sizes) <= 96 * 2**20 and max(sizes) <= 16 * 2**20
+
+
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_each_has_its_card_and_licence(name):
+    loaded = load_model(bundled_models()[name])
+    assert loaded.about.name == name and loaded.about.licence == "MIT"
+    assert "POP909" in loaded.about.data and loaded.about.scores and loaded.about.training
+
+
+def test_the_codec_gives_notes_back():
+    """Music that it never heard, made of other partials than a piano's: nearer than an octave's transposition."""
+    tune = pluck_tune(4.0, seed=3).mean(0, keepdims=True)
+    model = Model.load("spectral-v1", dtype="float32")
+    made = model.reconstruct(Audio(torch.from_numpy(tune), 44_100)).samples.numpy()
+    wrong = np.repeat(tune, 2, axis=1)[:, : tune.shape[1]]
+    assert distances(tune, made, 44_100)["constant-Q L1"] < 0.5 * distances(tune, wrong, 44_100)["constant-Q L1"]
+
+
+def test_the_piano_plays_the_same_twice_and_not_silence():
+    model = Model.load("piano")
+    first, again = (model.generate(duration=3, seed=4) for _ in range(2))
+    assert torch.equal(first.samples, again.samples)
+    assert first.samples.shape == (model.channels, 3 * 44_100)
+    assert first.samples.square().mean().sqrt() > 0.005
+    assert not torch.equal(first.samples, model.generate(duration=3, seed=5).samples)
