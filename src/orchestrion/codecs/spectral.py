@@ -173,7 +173,7 @@ class Decoder(nn.Module):
 
 
 class Fixed(nn.Module):
-    """A linear map that isn't trained: steps of a size that suits the network would ruin it. `[… i]` -> `[… o]`."""
+    """A linear map that is set from data, not trained. `[… i]` -> `[… o]`."""
 
     weight: Tensor
     bias: Tensor
