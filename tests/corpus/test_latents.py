@@ -10,7 +10,6 @@ from scores import tone
 from torch import nn
 
 from orchestrion.contracts import Codec, Continuous, Discrete, Exact
-from orchestrion.corpus import latents as module
 from orchestrion.corpus.corpus import Corpus, Piece
 from orchestrion.corpus.datasets import AudioCrops, LatentCrops
 from orchestrion.corpus.latents import cached_latents, encode_whole, weights_digest
@@ -123,26 +122,26 @@ def test_it_is_made_once_for_the_same_weights_and_anew_for_others(tmp_path):
 def test_a_kill_between_pieces_loses_at_most_one(tmp_path, monkeypatch):
     corpus, codec = corpus_of(tmp_path, [1.0, 0.5, 0.7, 0.2]), Wide()
     pieces = list(corpus.pieces)
-    plain = module.read_piece
+    plain = Corpus.read
 
     def killed(corpus, piece):
         if piece is pieces[2]:
             raise KeyboardInterrupt
         return plain(corpus, piece)
 
-    monkeypatch.setattr(module, "read_piece", killed)
+    monkeypatch.setattr(Corpus, "read", killed)
     with pytest.raises(KeyboardInterrupt):
         cached_latents(corpus, pieces, "train", codec)
     with next(tmp_path.glob("latents/*/train.part")).open("ab") as file:
         file.write(b"half a piece")
     monkeypatch.undo()
     read = []
-    monkeypatch.setattr(module, "read_piece", lambda c, p: read.append(p) or plain(c, p))
+    monkeypatch.setattr(Corpus, "read", lambda c, p: read.append(p) or plain(c, p))
     found = cached_latents(corpus, pieces, "train", codec)
     assert read == pieces[2:]
     monkeypatch.undo()
     for piece, start, count in zip(pieces, found.starts, found.counts):
-        alone = encode_whole(codec, module.read_piece(corpus, piece))
+        alone = encode_whole(codec, corpus.read(piece))
         np.testing.assert_allclose(found.frames[start : start + count].T, alone, atol=2e-3)
     assert {p.name for p in next(tmp_path.glob("latents/*")).iterdir()} == {
         "train.npy",
@@ -190,7 +189,23 @@ def test_crops_of_latents_are_where_crops_of_audio_are(tmp_path):
     assert len(audio.prompts) == 64
 
 
-def test_another_rate_or_channels_and_a_changed_file_are_refused(tmp_path):
+def test_a_corpus_is_heard_in_the_channels_that_are_asked_for(tmp_path):
+    left, right = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 3000)).astype(np.float32)
+    (tmp_path / "audio").mkdir()
+    sf.write(tmp_path / "audio/0.wav", np.stack([left, right], 1), RATE, subtype="FLOAT")
+    stereo = Corpus(tmp_path, "two", RATE, 2, "MIT", (Piece("audio/0.wav", 3000 / RATE, "train"),))
+    mono = stereo.in_channels(1)
+    np.testing.assert_allclose(mono.read(stereo.pieces[0])[0], (left + right) / 2, atol=1e-7)
+    part = mono.in_channels(2).read(stereo.pieces[0], 100, 50)
+    np.testing.assert_array_equal(part, np.stack([left, right])[:, 100:150])
+    assert AudioCrops(mono, "train", 3000).batch(0, 2).audio.shape == (2, 1, 3000)
+    codec = Wide()
+    mixed = cached_latents(stereo, list(stereo.pieces), "train", codec).frames
+    alone = encode_whole(codec, ((left + right) / 2)[None])
+    np.testing.assert_allclose(mixed.T, alone, atol=2e-3)
+
+
+def test_another_rate_and_a_changed_file_are_refused(tmp_path):
     corpus = corpus_of(tmp_path, [1.0])
     with pytest.raises(UserError, match="8000 Hz"):
         cached_latents(corpus, list(corpus.pieces), "train", ToyCodecConfig(channels=1).build())

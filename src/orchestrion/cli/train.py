@@ -42,7 +42,7 @@ def train(
     import orchestrion.systems  # noqa: F401  (fills the table)
     from orchestrion.corpus.corpus import Corpus
     from orchestrion.systems.system import find_system
-    from orchestrion.training.run import Run, TrainOptions, check_corpus
+    from orchestrion.training.run import Run, TrainOptions, heard_by
     from orchestrion.training.start import Start
 
     _check(max_minutes, processes, precision)
@@ -58,13 +58,16 @@ def train(
         recipe = recipe.override(field, value)
     options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
                            checkpoint_minutes, demo_minutes)
-    check_corpus(recipe, corpus)
+    heard = heard_by(recipe, corpus)
+    if heard.channels != corpus.channels:
+        typer.echo(f"the corpus has {corpus.channels} channels; it is heard in {heard.channels}, as the codec does",
+                   err=True)
     if dry_run:
-        _estimate(recipe, corpus.channels, options)
+        _estimate(recipe, heard.channels, options)
         return
     folder = output or Path("runs") / f"{system}-{size}-{data.resolve().name}"
     with Display() as display:
-        model = Run(recipe, corpus, folder, options, display, begin).train()
+        model = Run(recipe, heard, folder, options, display, begin).train()
     typer.echo(str(model))
 
 

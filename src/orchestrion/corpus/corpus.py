@@ -1,10 +1,15 @@
 """A corpus on disk: `corpus.json`, `manifest.jsonl` and the audio that it lists."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile as sf
+import torch
+
+from orchestrion.audio import Audio
 from orchestrion.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -39,7 +44,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened corpus. All audio has one sample rate and one number of channels."""
+    """An opened corpus. All audio has one sample rate; it is heard in `channels`, whatever its files have."""
 
     folder: Path
     name: str
@@ -79,6 +84,24 @@ class Corpus:
 
     def split(self, name: str) -> list[Piece]:
         return [piece for piece in self.pieces if piece.split == name]
+
+    def in_channels(self, channels: int) -> "Corpus":
+        """The same corpus, mixed or copied to `channels` as it is read."""
+        return replace(self, channels=channels)
+
+    def read(self, piece: Piece, start: int = 0, samples: int = -1) -> np.ndarray:
+        """-> float32 `[c t]`: `samples` of them, or all, from `start`; fewer where the piece ends.
+
+        Raises UserError where the file is missing or damaged.
+        """
+        path = self.folder / piece.path
+        try:
+            found = sf.read(path, samples, start, dtype="float32", always_2d=True)[0].T
+        except (sf.LibsndfileError, RuntimeError) as error:
+            raise UserError(f"{path} can't be read ({error}): prepare the corpus again") from error
+        if found.shape[0] == self.channels:
+            return found
+        return Audio(torch.from_numpy(found.copy()), self.sample_rate).to_channels(self.channels).samples.numpy()
 
     @property
     def hours(self) -> float:

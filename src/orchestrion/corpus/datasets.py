@@ -1,7 +1,6 @@
 """Training crops. A batch is a pure function of (seed, step), so resuming needs no saved state."""
 
 import numpy as np
-import soundfile as sf
 import torch
 
 from orchestrion.contracts import Batch, Codec, Discrete, Progress, Prompt
@@ -57,16 +56,9 @@ class AudioCrops:
         gains = 10 ** (rng.uniform(*self.gain, size) / 20)
         audio = np.zeros((size, self.corpus.channels, self.samples), dtype=np.float32)
         for row, (index, start), gain in zip(audio, picks, gains):
-            found = self._read(self.pieces[index], round(start * rate))
+            found = self.corpus.read(self.pieces[index], round(start * rate), self.samples)
             row[:, : found.shape[1]] = gain * found
         return Batch(audio=torch.from_numpy(audio), prompts=[piece_prompt(self.pieces[i]) for i, _ in picks])
-
-    def _read(self, piece: Piece, start: int) -> np.ndarray:
-        path = self.corpus.folder / piece.path
-        try:
-            return sf.read(path, self.samples, start, dtype="float32", always_2d=True)[0].T
-        except (sf.LibsndfileError, RuntimeError) as error:
-            raise UserError(f"{path} can't be read ({error}): prepare the corpus again") from error
 
 
 class LatentCrops:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import soundfile as sf
 import torch
 from torch import Tensor, nn
 
@@ -52,13 +51,14 @@ def cached_latents(
     """The latents of `pieces`, read from the corpus's cache, or made on the codec's device and kept.
 
     A kill loses one piece at most. Of several processes one makes them and the others wait.
-    Raises UserError where the codec has another rate or other channels, or the cache can't be written.
+    Raises UserError where the codec has another rate, or the cache can't be written.
     """
-    if (corpus.sample_rate, corpus.channels) != (codec.sample_rate, codec.channels):
+    if corpus.sample_rate != codec.sample_rate:
         raise UserError(
-            f"the codec takes {codec.channels} channels at {codec.sample_rate} Hz and the corpus at "
-            f"{corpus.folder} has {corpus.channels} at {corpus.sample_rate}: prepare another"
+            f"the codec takes {codec.sample_rate} Hz and the corpus at {corpus.folder} has "
+            f"{corpus.sample_rate}: prepare another"
         )
+    corpus = corpus.in_channels(codec.channels)
     folder = corpus.folder / "latents" / weights_digest(codec)
     counts = np.array([-(-round(piece.seconds * corpus.sample_rate) // codec.frame) for piece in pieces])
     heard = hashlib.sha256("".join(f"{p.path} {p.sha256} {p.seconds}\n" for p in pieces).encode()).hexdigest()
@@ -110,7 +110,7 @@ def _make(
             np.lib.format.write_array_header_1_0(file, header)
         file.seek(done["bytes"] if done["pieces"] else file.tell())
         for number in range(done["pieces"], len(pieces)):
-            audio = read_piece(corpus, pieces[number])
+            audio = corpus.read(pieces[number])
             found = rows(encode_whole(codec, audio), codec)[: counts[number]]
             if len(found) != counts[number]:
                 raise UserError(
@@ -139,14 +139,6 @@ def _make(
 def _mark(path: Path, data: object) -> None:
     with replacing(path) as part:
         part.write_text(json.dumps(data))
-
-
-def read_piece(corpus: Corpus, piece: Piece) -> np.ndarray:
-    """-> float32 `[c t]`. Raises UserError where the file is missing or damaged."""
-    try:
-        return sf.read(corpus.folder / piece.path, dtype="float32", always_2d=True)[0].T
-    except (sf.LibsndfileError, RuntimeError) as error:
-        raise UserError(f"{corpus.folder / piece.path} can't be read ({error}): prepare the corpus again") from error
 
 
 def rows(latents: Tensor, codec: Codec) -> np.ndarray:

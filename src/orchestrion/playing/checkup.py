@@ -49,7 +49,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _processor() -> Finding:
-    from orchestrion.playing.devices import cpu_flags, cpu_name, has_fast_bfloat16
+    from orchestrion.devices import cpu_flags, cpu_name, has_fast_bfloat16
 
     units = "AMX" if "amx_bf16" in cpu_flags() else "AVX-512 BF16"
     return Finding("CPU", True, f"{cpu_name()}, {os.cpu_count()} cores, "

@@ -17,7 +17,7 @@ from orchestrion.audio.levels import below_ceiling
 from orchestrion.contracts import Conditioning, Generator, Progress, Prompt
 from orchestrion.errors import UserError, did_you_mean
 from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together, reach
-from orchestrion.playing.devices import choose_device, choose_dtype
+from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.playing.provenance import prompt_record, provenance
 from orchestrion.systems.folder import About, LoadedModel, load_model, weights_hash
 from orchestrion.systems.shelf import HUB, aliases, bundled_models, find_model

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrion.audio.files import output_format
 from orchestrion.contracts import Progress, Prompt
-from orchestrion.playing.devices import choose_device, choose_dtype
+from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.playing.model import Model, check_duration
 from orchestrion.playing.provenance import command_line
 from orchestrion.storage import check_writable

@@ -21,6 +21,7 @@ from orchestrion import __version__
 from orchestrion.contracts import Batch
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.corpus.datasets import AudioCrops, LatentCrops, piece_prompt, pieces_of
+from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
 from orchestrion.storage import replacing
 from orchestrion.systems.folder import About, SharedCodec, save_model
@@ -32,6 +33,7 @@ from orchestrion.training.loop import Dataset, Loop
 from orchestrion.training.start import Start
 
 LOG_EVERY = 25  # steps
+PRECISIONS = {"auto": "auto", "bf16": "bfloat16", "fp32": "float32"}
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,8 @@ class Reporter(Protocol):
 class Run:
     def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path, options: TrainOptions,
                  report: Reporter, start: Start | None = None) -> None:
-        check_corpus(recipe, corpus)
         check_logs(options.logs)
-        self.recipe, self.corpus, self.folder = recipe, corpus, folder
+        self.recipe, self.corpus, self.folder = recipe, heard_by(recipe, corpus), folder
         self.options, self.report, self.start = options, report, start
         self.deadline = time.monotonic() + 60 * options.max_minutes if options.max_minutes else float("inf")
         self.stopping = False
@@ -72,8 +73,8 @@ class Run:
         """Trains what is left to train; -> the model folder."""
         if self.options.stage:
             self.recipe.stage(self.options.stage)  # refuse an unknown name before anything is made
-        self._keep_recipe()
         fabric = make_fabric(self.options)
+        self._keep_recipe()
         fabric.launch()
         torch.manual_seed(self.options.seed)
         system = self.recipe.system.build()
@@ -252,33 +253,30 @@ class Run:
 
 def make_fabric(options: TrainOptions) -> Any:
     """Device, precision and processes."""
+    import logging
     import warnings
 
     from lightning.fabric import Fabric
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
-    accelerator = {"auto": "auto", "cuda": "gpu"}.get(options.device, options.device)
-    bf16 = options.precision == "bf16" or (options.precision == "auto" and has_bf16(accelerator))
-    return Fabric(accelerator=accelerator, devices=options.processes,
-                  strategy="ddp" if options.processes > 1 else "auto", precision="bf16-mixed" if bf16 else "32-true")
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    device = choose_device(options.device)
+    dtype = choose_dtype(PRECISIONS[options.precision], device)
+    return Fabric(
+        accelerator="gpu" if device.type == "cuda" else device.type,
+        devices=options.processes if device.index is None else [device.index],
+        strategy="ddp" if options.processes > 1 else "auto",
+        precision="bf16-mixed" if dtype == torch.bfloat16 else "32-true",
+    )
 
 
-def has_bf16(accelerator: str) -> bool:
-    """Whether bf16 is faster here than fp32."""
-    if accelerator in ("auto", "gpu") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return accelerator != "mps" and torch.cpu._is_avx512_bf16_supported()
-
-
-def check_corpus(recipe: Recipe, corpus: Corpus) -> None:
-    """Refuses a corpus that the codec can't hear. Raises UserError."""
+def heard_by(recipe: Recipe, corpus: Corpus) -> Corpus:
+    """The corpus in the codec's channels. Raises UserError where it has another sample rate."""
     codec = recipe.system.codec.build()
     if corpus.sample_rate != codec.sample_rate:
         raise UserError(f"the codec takes {codec.sample_rate} Hz and the corpus at {corpus.folder} has "
                         f"{corpus.sample_rate}: prepare it with --sample-rate {codec.sample_rate}")
-    if corpus.channels != codec.channels:
-        raise UserError(f"the codec takes {codec.channels} channels and the corpus at {corpus.folder} has "
-                        f"{corpus.channels}: prepare it with --channels {codec.channels}")
+    return corpus.in_channels(codec.channels)
 
 
 def samples_of(stage: Stage, system: System, seconds: float | None = None) -> int:
