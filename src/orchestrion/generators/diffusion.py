@@ -1,0 +1,175 @@
+"""Diffusion over any continuous space, by any network, path and parameterisation.
+
+    noise ── solver over a schedule ◄── windows ◄── kept parts ◄── guidance ◄── network ──► latents
+
+One sampler for everything: what is kept, how long it is and how strongly the prompt steers are wrapped round the
+network's prediction (`sampling.guidance`), so that each goes with every solver.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from orchestrion.contracts import (
+    Conditioner,
+    Conditioning,
+    Continuous,
+    Edit,
+    Generator,
+    GeneratorConfig,
+    Progress,
+    Space,
+    clip_generators,
+    clip_noise,
+)
+from orchestrion.errors import UserError
+from orchestrion.nn.denoiser import DenoiserConfig
+from orchestrion.sampling.diffusion import Predict, Solver, add_noise, ddim, find_solver
+from orchestrion.sampling.guidance import clipping, guided, invert, keeping, resampled, slerp, windowed
+from orchestrion.sampling.parameterisations import Parameterisation, Prediction, PredictsV
+from orchestrion.sampling.paths import Angle, Level, Path, spread
+from orchestrion.sampling.schedules import Schedule, find_schedule
+
+
+@dataclass(frozen=True)
+class DiffusionOptions:
+    """How a diffusion model is sampled."""
+
+    steps: int = 32
+    solver: str = "dpm-2m"  # ddim, ddpm, euler, heun, dpm-2m or adpm2
+    schedule: str = "even"  # even, karras or log-snr
+    eta: float | None = None  # of ddim: 0 draws no noise while sampling, 1 as much as ddpm
+    cfg_scale: float = 1.0  # above 1: the prompt steers more strongly
+    resamples: int = 1  # in-painting: how often each step is taken
+    loop: bool = False  # the end runs into the beginning
+
+
+class DiffusionConfig(GeneratorConfig):
+    net: DenoiserConfig
+    path: Path = Angle()
+    parameterisation: Parameterisation = PredictsV()
+    context: int = 256  # frames that the network sees at once
+    overlap: int = 64  # frames that windows share where a clip is longer
+    limit: float | None = None  # bound of the predicted data, where the data are bounded
+    keep_noise: bool = False  # bounding the data leaves the predicted noise alone, as diffusers' DDIM does
+
+    def build(self, space: Space, conditioner: Conditioner | None) -> "DiffusionGenerator":
+        return DiffusionGenerator(self, space, conditioner)
+
+
+class DiffusionGenerator(Generator):
+    capabilities: ClassVar[frozenset[str]] = frozenset({"continue", "inpaint", "vary", "interpolate", "loop"})
+    options: ClassVar[type] = DiffusionOptions
+
+    def __init__(self, config: DiffusionConfig, space: Space, conditioner: Conditioner | None) -> None:
+        super().__init__()
+        if not isinstance(space, Continuous):
+            raise UserError(f"diffusion models continuous latents; this codec makes {space}")
+        self.net = config.net.build(space, conditioner)
+        if conditioner is not None and not self.net.accepts & conditioner.fills:
+            raise UserError(f"{type(self.net).__name__} takes {_words(self.net.accepts)} and the conditioner gives "
+                            f"{_words(conditioner.fills)}: choose a network that takes one of these")
+        if config.context % self.net.multiple_of or not 0 < config.overlap < config.context:
+            raise UserError(f"the context must be a multiple of {self.net.multiple_of} frames, with a smaller overlap; "
+                            f"got {config.context} and {config.overlap}")
+        config.parameterisation.check(config.path)
+        self.config, self.space = config, space
+        self.multiple_of = self.loop_of = self.net.multiple_of
+
+    # Training and sampling share these
+
+    def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """The network's raw output at x `[b …]`; time, α, σ `[b]`."""
+        a, s = spread(alpha, x), spread(sigma, x)
+        entered, told = self.config.parameterisation.enter(x, time, a, s)
+        return self.net(entered, torch.as_tensor(told, device=x.device).reshape(-1).float(), conditioning).float()
+
+    def predict(self, conditioning: Conditioning) -> Predict:
+        """The network as solvers want it."""
+
+        def inner(x: Tensor, level: Level) -> Prediction:
+            time, alpha, sigma = (x.new_full((len(x),), v) for v in (level.time, level.alpha, level.sigma))
+            output = self.output(x, time, alpha, sigma, conditioning)
+            return self.config.parameterisation.read(output, x, level.alpha, level.sigma)
+
+        return inner
+
+    # Sampling
+
+    @torch.no_grad()
+    def sample(self, frames: int, conditioning: Conditioning, seeds: list[int],
+               options: DiffusionOptions | None = None, edit: Edit | None = None,
+               progress: Progress | None = None) -> Tensor:
+        options = options or DiffusionOptions()
+        rngs = clip_generators(seeds)
+        draw = partial(self._draw, rngs, frames)
+        noise = draw()
+        schedule = find_schedule(options.schedule)(self.config.path, options.steps)
+        predict = self._prediction(conditioning, options)
+        if edit is None:
+            return self.solve(predict, noise, schedule, options, draw, progress)
+        source, keep = edit.source.to(noise), edit.keep.to(noise.device)
+        keep = keep.view(len(keep), *[1] * (noise.ndim - 2), frames)
+        schedule = schedule.from_strength(edit.strength)
+        full = edit.strength >= 1
+        start = beginning(noise, schedule) if full else add_noise(source, noise, schedule.levels[0])
+        made = self.solve(keeping(predict, source, noise, keep), start, schedule, options, draw, progress, True)
+        return torch.where(keep, source, made)
+
+    @torch.no_grad()
+    def interpolate(self, first: Tensor, second: Tensor, shares: list[float], conditioning: Conditioning,
+                    options: DiffusionOptions | None = None, progress: Progress | None = None) -> Tensor:
+        """Between two clips, latents `[1 …]` each: by the noises that lead to them (DDIM inverted), on the great circle
+        between these. -> one clip for every share, 0 being the first clip and 1 the second."""
+        options = options or DiffusionOptions()
+        schedule = find_schedule(options.schedule)(self.config.path, options.steps)
+        predict = self._prediction(conditioning, options)
+        steps, work = schedule.steps, (lambda done: progress(done)) if progress else None
+        both = torch.cat([first, second]).to(next(self.parameters()).device)
+        ends = invert(predict, both, schedule, (lambda i: work(0.75 * i / steps)) if work else None)
+        noise = torch.cat([slerp(ends[:1], ends[1:], share) for share in shares])
+        solver = find_solver("euler")
+        return solver(predict, noise, schedule, lambda: torch.zeros_like(noise),
+                      (lambda i: work(0.75 + 0.25 * i / steps)) if work else None)
+
+    def solve(self, predict: Predict, x: Tensor, schedule: Schedule, options: DiffusionOptions, draw,
+              progress: Progress | None = None, begun: bool = False) -> Tensor:
+        """From noise `[b …]` (or, with `begun`, from x at the schedule's first level) to latents."""
+        solver: Solver = find_solver(options.solver)
+        if options.eta is not None:
+            if options.solver != "ddim":
+                raise UserError(f"eta belongs to the solver ddim, and {options.solver} was asked for: leave one out")
+            solver = partial(ddim, eta=options.eta)
+        if begun:
+            solver = resampled(solver, options.resamples)
+        else:
+            x = beginning(x, schedule)
+        return solver(predict, x, schedule, draw, (lambda i: progress(i / schedule.steps)) if progress else None)
+
+    def _prediction(self, conditioning: Conditioning, options: DiffusionOptions) -> Predict:
+        """The network with all that the options wrap round it, for clips of any length."""
+        predict = self.predict(conditioning)
+        if self.net.accepts and options.cfg_scale != 1:
+            predict = guided(predict, self.predict(self.net.null(conditioning)), options.cfg_scale)
+        if self.config.limit is not None:
+            predict = clipping(predict, self.config.limit, self.config.keep_noise)
+        return windowed(predict, self.config.context, self.config.overlap, options.loop)
+
+    def _draw(self, rngs: list[torch.Generator], frames: int) -> Tensor:
+        """Noise `[b d (f) n]`, time first in each generator's stream, so that a longer clip begins alike."""
+        bands = () if self.space.bands is None else (self.space.bands,)
+        noise = clip_noise(rngs, frames, *bands, self.space.channels)
+        return noise.transpose(1, -1).contiguous().to(next(self.parameters()).device)
+
+
+def beginning(noise: Tensor, schedule: Schedule) -> Tensor:
+    """x at the schedule's first level where nothing is known but that data have unit variance."""
+    level = schedule.levels[0]
+    return (level.alpha**2 + level.sigma**2) ** 0.5 * noise
+
+
+def _words(slots: frozenset[str]) -> str:
+    return ", ".join(sorted(slots)) or "no prompt"

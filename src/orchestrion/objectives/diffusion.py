@@ -1,0 +1,85 @@
+"""Denoising: the squared error of what a diffusion model's network tells, over the noise levels of its path."""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from orchestrion.contracts import (
+    Batch,
+    Conditioner,
+    Conditioning,
+    Generator,
+    Objective,
+    ObjectiveConfig,
+    Parts,
+)
+from orchestrion.errors import UserError
+from orchestrion.sampling.parameterisations import Parameterisation
+from orchestrion.sampling.paths import Path, spread
+from orchestrion.sampling.weighting import Times, Weighting
+
+
+class Diffuses(Protocol):
+    """What a diffusion model's config must say."""
+
+    path: Path
+    parameterisation: Parameterisation
+
+
+@runtime_checkable
+class DiffusionModel(Protocol):
+    """A generator that tells its network's raw output for x `[b …]` at time, α, σ `[b]`."""
+
+    config: Diffuses
+    net: nn.Module
+
+    def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor: ...
+
+
+class DenoiseConfig(ObjectiveConfig):
+    times: Times = Times()
+    weighting: Weighting = Weighting()
+    drop: float = 0.1  # share of prompts left out, for classifier-free guidance
+
+    def build(self, parts: Parts) -> "Denoise":
+        if not isinstance(parts.generator, DiffusionModel):
+            raise UserError(f"denoising trains a diffusion model, not a {type(parts.generator).__name__}")
+        return Denoise(self, parts.generator, parts.conditioner)
+
+
+class Denoise(Objective):
+    def __init__(self, config: DenoiseConfig, generator: Generator, conditioner: Conditioner | None) -> None:
+        super().__init__()
+        self.config, self.parts = config, (generator, conditioner)  # in a tuple: they are saved elsewhere
+        self.weights = {"denoise": 1.0}
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        modules = [part for part in self.parts if part is not None]
+        return {"generator": [p for module in modules for p in module.parameters() if p.requires_grad]}
+
+    def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        model = self.parts[0]
+        assert isinstance(model, DiffusionModel)
+        data = batch.latents if batch.latents is not None else batch.audio
+        assert data is not None
+        path, parameterisation = model.config.path, model.config.parameterisation
+        time = self.config.times.draw(len(data), path, data.device)
+        alpha, sigma = path.scales(time)
+        a, s = spread(alpha, data), spread(sigma, data)
+        noise = torch.randn_like(data)
+        output = model.output(a * data + s * noise, time, alpha, sigma, self._conditioning(batch, len(data)))
+        error = (output - parameterisation.target(data, noise, a, s)).square().flatten(1).mean(1)
+        weights = self.config.weighting.weigh(parameterisation, alpha, sigma)
+        yield "generator", {"denoise": (weights * error).mean()}
+
+    def _conditioning(self, batch: Batch, count: int) -> Conditioning:
+        """Of the batch's prompts, some of them dropped."""
+        generator, conditioner = self.parts
+        if conditioner is None:
+            return Conditioning()
+        conditioning = conditioner(batch.prompts)
+        filled = next(v for v in vars(conditioning).values() if v is not None)
+        dropped = torch.rand(count, device=filled.device) < self.config.drop
+        return generator.net.drop(conditioning, dropped)  # type: ignore[union-attr, operator]
