@@ -88,6 +88,26 @@ class Conditioning:
     vector: Tensor | None = None  # [b e]
     frames: Tensor | None = None  # [b e n]
     prefix: Tensor | None = None  # [b l] tokens
+    against: "Conditioning | None" = None  # what guidance leads away from: no prompt, or a negative one
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
+        """The slots that are filled, each changed; `against` is left out."""
+        made = Conditioning()
+        for name, slot in self.slots().items():
+            setattr(made, name, change(slot))
+        return made
+
+    def both(self) -> "Conditioning":
+        """Its rows, then those of `against`: `[2b …]`, for guidance in one pass."""
+        assert self.against is not None
+        made, others = Conditioning(), self.against.slots()
+        for name, slot in self.slots().items():
+            setattr(made, name, torch.cat([slot, others[name]]))
+        return made
+
+    def slots(self) -> dict[str, Tensor]:
+        """The slots that are filled, by name."""
+        return {name: slot for name, slot in vars(self).items() if isinstance(slot, Tensor)}
 
 
 @dataclass
@@ -209,12 +229,23 @@ class Codec(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Prompts to conditioning. `fills` names the slots of `Conditioning` that it sets."""
+    """Prompts to conditioning. `fills` names the slots of `Conditioning` that it sets, `width` is their e.
+
+    `Prompt()` is the null prompt, which dropped prompts become.
+    """
 
     fills: ClassVar[frozenset[str]]
+    width: int
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         raise NotImplementedError
+
+    def guided(self, prompts: Sequence[Prompt]) -> Conditioning:
+        """`forward`, with what guidance leads away from: each prompt's negative, or the null prompt."""
+        made, b = self([*prompts, *(Prompt(text=p.negative) for p in prompts)]), len(prompts)
+        guided = made.map(lambda slot: slot[:b])
+        guided.against = made.map(lambda slot: slot[b:])
+        return guided
 
     def fit(self, prompts: Iterable[Prompt]) -> None:
         """Measures what it must know of a corpus's prompts (ranges of numbers, a vocabulary), before training."""

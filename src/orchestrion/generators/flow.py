@@ -2,9 +2,11 @@
 
 x_t = (1 - t)·noise + t·data, and the network tells the velocity data - noise. It also sees which frames are
 already known, so that one network begins a piece, continues it and fills gaps; any length is made of windows,
-each continuing the last.
+each continuing the last. A prompt's words are attended to, its vector shifts the modulation; guidance leads away from
+the null or the negative prompt (Ho & Salimans 2022, arXiv 2207.12598).
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -36,6 +38,7 @@ class FlowOptions:
     steps: int = 12
     solver: str = "heun"  # euler, heun or midpoint
     shift: float = 1.0  # above 1: more of the steps near the noise
+    cfg_scale: float | None = None  # 1: the prompt as it is, above: stressed; None: as the model was made for
 
 
 class DiTConfig(Config):
@@ -48,13 +51,14 @@ class FlowConfig(GeneratorConfig):
     net: DiTConfig = DiTConfig()
     context: int = 256  # latent frames that the network sees at once
     overlap: int = 64  # of them, known frames at the beginning of each further window
+    guidance: float = 3.0  # where there are prompts and a sampling's options don't say
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "FlowGenerator":
         return FlowGenerator(self, space, conditioner)
 
 
 class FlowGenerator(Generator):
-    accepts: ClassVar[frozenset[str]] = frozenset()
+    accepts: ClassVar[frozenset[str]] = frozenset({"sequence", "vector"})
     capabilities: ClassVar[frozenset[str]] = frozenset({"continue", "inpaint", "vary"})
     options: ClassVar[type] = FlowOptions
 
@@ -62,25 +66,42 @@ class FlowGenerator(Generator):
         super().__init__()
         if not isinstance(space, Continuous) or space.bands is not None:
             raise UserError(f"a flow models continuous latents [b d n]; this codec makes {space}")
-        if conditioner is not None:
-            raise UserError("this flow takes no conditioner")
+        fills = conditioner.fills & self.accepts if conditioner is not None else frozenset()
+        if conditioner is not None and not fills:
+            raise UserError(f"a flow takes {' or '.join(sorted(self.accepts))} as conditioning; "
+                            f"{type(conditioner).__name__} fills {', '.join(sorted(conditioner.fills))}")
         if not 0 < config.overlap < config.context:
             raise UserError(f"the overlap must be between 0 and the context of {config.context} frames, "
                             f"got {config.overlap}")
         self.config, self.channels = config, space.channels
         net = config.net
-        self.net = DiT(2 * space.channels + 1, space.channels, net.width, net.depth, net.heads)
+        self.conditioned = conditioner is not None
+        vector, words = (conditioner.width if conditioner and slot in fills else 0 for slot in ("vector", "sequence"))
+        self.net = DiT(2 * space.channels + 1, space.channels, net.width, net.depth, net.heads, vector, words)
 
-    def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor) -> Tensor:
+    def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor,
+                 conditioning: Conditioning | None = None) -> Tensor:
         """x `[b d n]` at `time` `[b]`; known latents `[b d n]`, which count where keep `[b n]` -> `[b d n]`."""
         mask = keep[:, None].to(x.dtype)
         features = torch.cat([x, known * mask, mask], 1)
-        return self.net(features.transpose(1, 2), time).transpose(1, 2)
+        said = conditioning or Conditioning()
+        return self.net(features.transpose(1, 2), time, said.vector, said.sequence, said.mask).transpose(1, 2)
+
+    def guided(self, x: Tensor, time: float, known: Tensor, keep: Tensor, conditioning: Conditioning,
+               guidance: float) -> Tensor:
+        """The velocity for the prompts, led away from that for what they are against: one pass over twice the batch."""
+        times = x.new_full((len(x),), time)
+        if guidance == 1 or conditioning.against is None:
+            return self.velocity(x, times, known, keep, conditioning)
+        x, times, known, keep = (torch.cat([part, part]) for part in (x, times, known, keep))
+        towards, away = self.velocity(x, times, known, keep, conditioning.both()).chunk(2)
+        return torch.lerp(away, towards, guidance)
 
     @torch.no_grad()
     def sample(self, frames: int, conditioning: Conditioning, seeds: list[int], options: FlowOptions | None = None,
                edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
         options = options or FlowOptions()
+        guidance = self._guidance(options)
         place = next(self.parameters())
         noise = clip_noise(clip_generators(seeds), frames, self.channels).transpose(1, 2).to(place)
         known = torch.zeros_like(noise) if edit is None else edit.source.to(place)
@@ -101,18 +122,28 @@ class FlowGenerator(Generator):
                     progress((number + step / options.steps) / len(starts))
 
             made[..., part] = self._window(noise[..., part], made[..., part], source[..., part], done,
-                                           strength, options, told)
+                                           strength, options, told, conditioning, guidance)
         return made
 
+    def _guidance(self, options: FlowOptions) -> float:
+        scale = options.cfg_scale
+        if scale is None:
+            return self.config.guidance
+        if not math.isfinite(scale):
+            raise UserError(f"the guidance (cfg_scale) is a finite number, 1 for the prompt as it is, not {scale}")
+        if not self.conditioned and scale != 1:
+            raise UserError("this model takes no prompt, so there is nothing to guide towards: leave cfg_scale out")
+        return scale
+
     def _window(self, noise: Tensor, known: Tensor, source: Tensor, keep: Tensor, strength: float,
-                options: FlowOptions, told) -> Tensor:
+                options: FlowOptions, told, conditioning: Conditioning, guidance: float) -> Tensor:
         """One window: from noise, or from the source with `strength` of noise, to latents; kept frames stay."""
         begin = 1 - strength
         times = [begin + (1 - begin) * t for t in even_times(options.steps, options.shift)]
         x = (1 - begin) * noise + begin * source
 
         def velocity(x: Tensor, time: float) -> Tensor:
-            return self.velocity(x, x.new_full((len(x),), time), known, keep)
+            return self.guided(x, time, known, keep, conditioning, guidance)
 
         x = find_solver(options.solver)(velocity, x, times, told)
         return torch.where(keep[:, None], known, x)

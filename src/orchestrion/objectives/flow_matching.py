@@ -1,7 +1,8 @@
 """Flow matching: the squared error of the velocity (Lipman et al. 2022, eq. 23 with σ_min = 0).
 
 Times are logit-normal (Esser et al. 2024, arXiv 2403.03206, §3.1). Of some clips a beginning or a span is given
-clean, so that the network learns to continue and to fill.
+clean, so that the network learns to continue and to fill. Of some the prompt is dropped, so that guidance has something
+to lead away from (Ho & Salimans 2022, arXiv 2207.12598).
 """
 
 from collections.abc import Iterator
@@ -10,41 +11,63 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from orchestrion.contracts import Batch, Generator, Objective, ObjectiveConfig, Parts
+from orchestrion.contracts import (
+    Batch,
+    Conditioner,
+    Conditioning,
+    Generator,
+    Objective,
+    ObjectiveConfig,
+    Parts,
+    Prompt,
+)
 from orchestrion.errors import UserError
 
 
 @runtime_checkable
 class VelocityModel(Protocol):
-    """A generator that tells velocities, given x `[b d n]` at time `[b]`, known latents and where they count."""
+    """A generator that tells velocities, given x `[b d n]` at time `[b]`, known latents and where they count, and what
+    the prompts say."""
 
-    def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor) -> Tensor: ...
+    def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor,
+                 conditioning: Conditioning | None = None) -> Tensor: ...
 
 
 class FlowMatchingConfig(ObjectiveConfig):
     beginnings: float = 0.4  # share of clips of which a beginning is given
     spans: float = 0.1  # share of which a gap is to be filled
     spread: float = 1.0  # deviation of the times' logit
+    dropped: float = 0.1  # share of prompts that are taken away
 
     def build(self, parts: Parts) -> "FlowMatching":
         if not isinstance(parts.generator, VelocityModel):
             raise UserError(f"flow matching trains a flow, not a {type(parts.generator).__name__}")
-        return FlowMatching(self, parts.generator)
+        return FlowMatching(self, parts.generator, parts.conditioner)
 
 
 class FlowMatching(Objective):
-    def __init__(self, config: FlowMatchingConfig, generator: Generator) -> None:
+    def __init__(self, config: FlowMatchingConfig, generator: Generator, conditioner: Conditioner | None) -> None:
         super().__init__()
-        self.config, self.generator = config, (generator,)  # in a tuple: it is saved elsewhere
+        self.config = config
+        self.generator, self.conditioner = (generator,), (conditioner,)  # in tuples: they are saved elsewhere
         self.weights = {"velocity": 1.0}
 
-    def _velocity(self, *inputs: Tensor) -> Tensor:
+    def _velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor, said: Conditioning | None) -> Tensor:
         generator = self.generator[0]
         assert isinstance(generator, VelocityModel)
-        return generator.velocity(*inputs)
+        return generator.velocity(x, time, known, keep, said)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        return {"generator": [p for p in self.generator[0].parameters() if p.requires_grad]}
+        parts = [part for part in (*self.generator, *self.conditioner) if part is not None]
+        return {"generator": [p for part in parts for p in part.parameters() if p.requires_grad]}
+
+    def said(self, prompts: list[Prompt], b: int) -> Conditioning | None:
+        """The conditioning of `b` clips, with some of the prompts taken away."""
+        (conditioner,) = self.conditioner
+        if conditioner is None:
+            return None
+        dropped = (torch.rand(b) < self.config.dropped).tolist()
+        return conditioner([Prompt() if gone else prompt for prompt, gone in zip(prompts or [Prompt()] * b, dropped)])
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         assert batch.latents is not None
@@ -54,7 +77,7 @@ class FlowMatching(Objective):
         time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device))
         keep = self._known(b, n, data.device)
         x = torch.lerp(noise, data, time[:, None, None])
-        made = self._velocity(x, time, data, keep).float()
+        made = self._velocity(x, time, data, keep, self.said(batch.prompts, b)).float()
         error = (made - (data - noise)).square().mean(1)
         yield "generator", {"velocity": (error * ~keep).sum() / (~keep).sum()}
 
