@@ -177,3 +177,17 @@ def test_what_does_not_fit_is_refused(gan):
         next(objective.losses(Batch(audio=torch.zeros(1, 2, 100)), 0))
     with pytest.raises(UserError, match="trains on audio"):
         next(objective.losses(Batch(latents=torch.zeros(1, 32, 4)), 0))
+
+
+def test_scores_that_run_away_are_told(gan):
+    objective = LatentGanObjectiveConfig().build(parts(generator=gan))
+    critic_turn(objective, torch.randn(3, 6, 16))
+    assert objective.health() is None
+    with torch.no_grad():
+        objective.critic.leave.weight.mul_(1e6)
+    critic_turn(objective, torch.randn(3, 6, 16))
+    assert "run away" in objective.health()
+    with torch.no_grad():
+        objective.critic.leave.weight.fill_(float("nan"))
+    critic_turn(objective, torch.randn(3, 6, 16))
+    assert "run away to nan" in objective.health()

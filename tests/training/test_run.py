@@ -1,5 +1,6 @@
 """A run's promises: exact resumption, kills survived, refusals, and processes that agree."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -207,6 +208,9 @@ def test_from_takes_the_codec_and_drops_its_stage(tmp_path, corpus_folder, quiet
     start = Start.open(str(tmp_path / "codec"))
     recipe = start.adopt(both)
     assert [stage.name for stage in recipe.stages] == ["flow"]
+    slow = toy_recipe().system.codec.override("frame", "200")  # half as many frames a second
+    wanted = dataclasses.replace(both, system=dataclasses.replace(both.system, codec=slow))
+    assert start.adopt(wanted).stages[0].crop == flow.crop / 2  # as many frames
     train(tmp_path / "flow", corpus_folder, recipe, quiet, start=start)
     before, after = weights(tmp_path / "codec"), weights(tmp_path / "flow")
     assert all(torch.equal(before[name], after[name]) for name in before)

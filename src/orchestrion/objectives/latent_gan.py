@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts, Prompt
 from orchestrion.errors import UserError
 
+RUNAWAY = 100.0  # the hinge loss holds a critic's scores near -1 and 1
+
 
 class LatentGanObjectiveConfig(ObjectiveConfig):
     penalty: float = 10.0  # greatest weight of the gradient penalty
@@ -50,6 +52,7 @@ class LatentGanObjective(Objective):
         self.critic = generator.critic()
         self.register_buffer("switch", torch.tensor(-1.0))
         self.register_buffer("certainty", torch.tensor(0.5))  # running average, for `health`
+        self.score = 0.0  # of the critic, by size: the last one, for `health`
 
     @property
     def weights(self) -> dict[str, float]:  # type: ignore[override]
@@ -70,6 +73,7 @@ class LatentGanObjective(Objective):
         real.requires_grad_()
         on_real, on_made = self.critic(real, extra), self.critic(made, extra)
         self._turn(on_real.mean() - on_made.mean())
+        self.score = torch.cat([on_real, on_made]).detach().abs().max().item()
         terms = {"critic": ((1 - on_real).relu().mean() + (1 + on_made).relu().mean()) / 2}
         if self.switch < 0:
             slope, = torch.autograd.grad(on_real.sum(), real, create_graph=True)
@@ -78,6 +82,9 @@ class LatentGanObjective(Objective):
         yield "generator", {"generator": -self.critic(generator.imagine(len(real), extra), extra).mean()}
 
     def health(self) -> str | None:
+        if not self.score < RUNAWAY:  # also where it is no number
+            return (f"the critic's scores have run away to {self.score:.0f}: this won't mend itself; begin again with "
+                    "a lower learning rate")
         if self.certainty > 0.99 and self.switch <= -1:
             return ("the critic tells every made clip from a real one, even under the full penalty: the generator "
                     "no longer learns; lower the learning rate, or train the codec longer")

@@ -57,7 +57,7 @@ def gan_stage(size: str, crop: float, swap_channels: bool = True) -> Stage:
 
     crop: seconds that hold `latlen` latent frames. Smaller sizes learn faster.
     """
-    rate = {"nano": 5e-3, "tiny": 2e-4}.get(size, 1e-4)
+    rate = {"nano": 1e-3, "tiny": 2e-4}.get(size, 1e-4)
     return Stage(name="gan", trains="generator", on="latents",
                  objective=LatentGanObjectiveConfig(swap_channels=swap_channels), crop=crop, batch=GAN_BATCH[size],
                  steps=GAN_STEPS[size], learning_rate=rate, betas=(0.5, 0.999), warmup=0, schedule="constant",

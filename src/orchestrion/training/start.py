@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from orchestrion.contracts import Objective
+from orchestrion.contracts import Codec, Objective
 from orchestrion.errors import UserError
 from orchestrion.systems.folder import SharedCodec, load_codec, load_model
 from orchestrion.systems.shelf import find_model
@@ -38,21 +38,34 @@ class Start:
         return cls(loaded.system, shared, place, run)
 
     def adopt(self, recipe: Recipe) -> Recipe:
-        """The recipe with the source's codec in it, and without the stages that would train a codec."""
+        """The recipe with the source's codec in it, and without the stages that would train a codec.
+
+        What a generator sees at once is a number of latent frames, so its crops last as long as these do here.
+        """
+        longer = self._rate(recipe.system.codec.build()) / self._rate(self.source.codec)
         system = dataclasses.replace(recipe.system, codec=self.source.config.codec)
-        stages = tuple(stage for stage in recipe.stages if stage.trains.partition(".")[0] != "codec")
+        stages = tuple(dataclasses.replace(stage, crop=stage.crop * longer) if stage.on == "latents" else stage
+                       for stage in recipe.stages if stage.trains.partition(".")[0] != "codec")
         if not stages:  # fine-tuning a codec
             stages = recipe.stages
         return dataclasses.replace(recipe, system=system, stages=stages)
 
-    def give(self, system: System) -> None:
-        """Copies the weights of the codec, and of the other parts that are of the same make."""
+    @staticmethod
+    def _rate(codec: Codec) -> float:
+        """Latent frames a second."""
+        return codec.sample_rate / codec.frame
+
+    def give(self, system: System) -> frozenset[str]:
+        """Copies the weights of the codec, and of the other parts that are of the same make; -> their names."""
         system.codec.load_state_dict(self.source.codec.state_dict())
+        given = {"codec"}
         for name in ("conditioner", "generator"):
             have, want = getattr(self.source, name), getattr(system, name)
             if have is not None and want is not None and getattr(self.source.config, name) == getattr(
                     system.config, name):
                 want.load_state_dict(have.state_dict())
+                given.add(name)
+        return frozenset(given)
 
     def give_objective(self, stage: Stage, objective: Objective) -> None:
         """Goes on with the critics of the source, where it kept them: a run in its stage of the same name, an
