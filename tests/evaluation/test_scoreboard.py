@@ -25,7 +25,8 @@ def board() -> Scoreboard:
     model = Contender("piano", Kind.MODEL, 32, (Measured("KAD", 1.5, 1.2, 1.9, "too few clips"),),
                       source="piano-flow", sha256="ab", cost=Cost(1_000, 12.5, 0.3, 1e9, 22.0),
                       curves=(Curve("flow", "velocity", (0, 100), (1.0, 0.5)),))
-    return Scoreboard("a board", "corpus", "2026-11-22", "a machine", (MetricInfo("KAD", "x 100", "lower", "likeness"),),
+    metrics = (MetricInfo("KAD", "x 100", "lower", "likeness"),)
+    return Scoreboard("a board", "corpus", "2026-11-22", "a machine", metrics,
                       (real, model), ("orchestrion compare piano",), {"clips": "32"})
 
 
