@@ -214,6 +214,10 @@ class Codec(nn.Module):
         self.mean.copy_(mean[:, None])
         self.deviation.copy_((square / count - mean**2).clamp_min(1e-8).sqrt()[:, None])
 
+    def settle(self, config: "CodecConfig") -> "CodecConfig":
+        """The config that generators over this codec are to be built with, now that it is fitted: RAVE's rank."""
+        return config
+
     def pad(self, audio: Tensor) -> Tensor:
         """Zeros at the end, up to a multiple of `multiple_of` samples."""
         return nn.functional.pad(audio, (0, -audio.shape[-1] % self.multiple_of))

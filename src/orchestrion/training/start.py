@@ -43,7 +43,7 @@ class Start:
         What a generator sees at once is a number of latent frames, so its crops last as long as these do here.
         """
         longer = self._rate(recipe.system.codec.build()) / self._rate(self.source.codec)
-        system = dataclasses.replace(recipe.system, codec=self.source.config.codec)
+        system = dataclasses.replace(recipe.system, codec=self.source.codec.settle(self.source.config.codec))
         stages = tuple(dataclasses.replace(stage, crop=stage.crop * longer) if stage.on == "latents" else stage
                        for stage in recipe.stages if stage.trains.partition(".")[0] != "codec")
         if not stages:  # fine-tuning a codec
