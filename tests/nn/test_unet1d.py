@@ -31,12 +31,10 @@ def test_bfloat16_is_near_and_follows_the_weights(net):
     exact = net(x, time)
     with torch.autocast("cpu", torch.bfloat16):
         near = net(x, time)
-        assert near.dtype == torch.bfloat16 and (near - exact).abs().max() < 0.05 * exact.abs().max()
-        for parameter in net.parameters():
-            parameter.mul_(2)
+        net.level.up.weight.zero_()
         moved = net(x, time)
-    exact = net(x, time)
-    assert (moved - exact).abs().max() < 0.05 * exact.abs().max() < (moved - near).abs().max()
+    assert near.dtype == torch.bfloat16 and (near - exact).abs().mean() < 0.02 * exact.abs().mean()
+    assert (moved - net(x, time)).abs().mean() < 0.02 * exact.abs().mean() < 0.1 * (moved - near).abs().mean()
     assert not any("half" in name for name in copy.deepcopy(net).state_dict())
 
 
