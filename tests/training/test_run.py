@@ -218,6 +218,17 @@ def test_from_takes_the_codec_and_drops_its_stage(tmp_path, corpus_folder, quiet
         train(tmp_path / "early", corpus_folder, both, quiet, TrainOptions(stage="flow", precision="fp32"))
 
 
+def test_a_codec_trained_further_is_saved_as_one_of_its_own(tmp_path, corpus_folder, quiet):
+    train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
+    (tmp_path / "run" / "model").rename(tmp_path / "codec")
+    start = Start.open(str(tmp_path / "codec"))
+    assert start.codec is not None  # a generator over it would name it
+    train(tmp_path / "further", corpus_folder, start.adopt(toy_recipe(3)), quiet, start=start)
+    before = load_file(tmp_path / "codec" / "model.safetensors")
+    after = weights(tmp_path / "further")
+    assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+
+
 def test_a_dry_run_measures_and_writes_nothing(tmp_path, monkeypatch):
     from orchestrion.training.estimate import estimate
 

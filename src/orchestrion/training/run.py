@@ -20,7 +20,7 @@ import torch
 from orchestrion import __version__
 from orchestrion.contracts import Batch
 from orchestrion.corpus.corpus import Corpus
-from orchestrion.corpus.datasets import AudioCrops, LatentCrops, piece_prompt, pieces_of
+from orchestrion.corpus.datasets import AudioCrops, LatentCrops, pieces_of, prompts_of
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
 from orchestrion.storage import replacing
@@ -68,6 +68,7 @@ class Run:
         self.deadline = time.monotonic() + 60 * options.max_minutes if options.max_minutes else float("inf")
         self.stopping = False
         self.hours: dict[str, float] = {}
+        self.given: frozenset[str] = frozenset()  # parts that came trained
 
     def train(self) -> Path:
         """Trains what is left to train; -> the model folder."""
@@ -78,14 +79,13 @@ class Run:
         fabric.launch()
         torch.manual_seed(self.options.seed)
         system = self.recipe.system.build()
-        if self.start:
-            self.start.give(system)
+        self.given = self.start.give(system) if self.start else frozenset()
         system.to(fabric.device).eval()
         with self._signals():
             for stage in self.recipe.stages:
                 state = self._state(stage)
                 if state.get("finished"):
-                    system.part(stage.trains).load_state_dict(state["average"])
+                    system.trained(stage).load_state_dict(state["average"])
                     self.hours[stage.name] = state["hours"]
                 elif self.options.stage not in (None, stage.name):
                     if stage.name == self.recipe.stages[-1].name:
@@ -104,11 +104,10 @@ class Run:
 
     def _train_stage(self, fabric: Any, system: System, stage: Stage, state: dict[str, Any]) -> bool:
         """-> whether the stage is finished."""
-        part = system.part(stage.trains)
+        part = system.trained(stage)
         system.requires_grad_(False)
         part.requires_grad_(True)
-        if system.conditioner and not state and not self.start and stage.trains == "generator":
-            system.conditioner.fit(piece_prompt(piece) for piece in pieces_of(self.corpus, "train"))
+        self._fit_conditioner(system, stage, state)
         if stage.trains == "codec" and not state and not self.start:
             system.codec.begin(self._fitting(system, stage))
         torch.manual_seed(self.options.seed + 1)
@@ -152,6 +151,17 @@ class Run:
             for log in logs:
                 log.close()
         return self._close_stage(fabric, system, loop, place)
+
+    def _fit_conditioner(self, system: System, stage: Stage, state: dict[str, Any]) -> None:
+        """Shows the conditioner the corpus's prompts when it is first needed, unless it comes trained: from the
+        run's start, from an earlier stage, or from this stage's checkpoint."""
+        if system.conditioner is None or "conditioner" in self.given:
+            return
+        uses = {name.partition(".")[0] for name in (stage.trains, *stage.along)}
+        earlier = self.recipe.stages[: self.recipe.stages.index(stage)]
+        learnt = any("conditioner" in (s.trains, *s.along) for s in (*earlier, *([stage] if state else [])))
+        if uses & {"generator", "conditioner"} and not learnt:
+            system.conditioner.fit(prompts_of(pieces_of(self.corpus, "train")))
 
     def _close_stage(self, fabric: Any, system: System, loop: Loop, place: Path) -> bool:
         """Saves the stage and the model so far; the system goes on with the averaged weights."""
@@ -220,8 +230,12 @@ class Run:
         training |= {f"hours of music heard in stage {name}": round(h, 2) for name, h in self.hours.items()}
         about = About(self.folder.name, summary=f"Trained by `orchestrion train` on {self.corpus.name}.",
                       data=f"{self.corpus.name}. Licence of the music: {self.corpus.licence}.", training=training)
-        shared: SharedCodec | None = self.start.codec if self.start else None
-        save_model(system, self.folder / "model", about, shared)
+        save_model(system, self.folder / "model", about, self._shared_codec())
+
+    def _shared_codec(self) -> SharedCodec | None:
+        """The start's codec, unless this run trains it further and so makes another."""
+        trained = {name.partition(".")[0] for stage in self.recipe.stages for name in (stage.trains, *stage.along)}
+        return self.start.codec if self.start and "codec" not in trained else None
 
     def _keep_recipe(self) -> None:
         """Writes the recipe, or refuses to go on with another one."""
