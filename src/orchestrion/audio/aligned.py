@@ -5,6 +5,8 @@ line up with its latents. Phases refer to one clock (`exp(-2πi k m / size)` wit
 signal), not to each frame's start: a steady tone at a bin's centre has a constant phase in it.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ class AlignedSTFT(nn.Module):
     """size: window in samples; hop must divide it, and 2·hop too, so that the clock repeats every size/hop frames."""
 
     window: Tensor
+    synthesis: Tensor
+    squares: Tensor
     clock: Tensor
 
     def __init__(self, size: int, hop: int) -> None:
@@ -22,7 +26,12 @@ class AlignedSTFT(nn.Module):
         self.size, self.hop = size, hop
         self.ratio = size // hop
         self.margin = (size - hop) // 2
-        self.register_buffer("window", torch.hann_window(size), persistent=False)
+        window = torch.hann_window(size)
+        squares = window.square().view(self.ratio, hop)
+        steady = squares.sum(0)  # what the squares of overlapping windows add up to, away from the ends
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("synthesis", window.view(self.ratio, hop) / steady, persistent=False)
+        self.register_buffer("squares", squares / steady, persistent=False)
         frames, bins = torch.arange(self.ratio), torch.arange(size // 2 + 1)
         turns = (frames[:, None] * bins / self.ratio) % 1.0
         shift = bins * (self.margin / size)  # the first frame starts `margin` samples before the signal
@@ -37,18 +46,46 @@ class AlignedSTFT(nn.Module):
 
     def inverse(self, spectrum: Tensor) -> Tensor:
         """complex `[b n f]` -> audio `[b n·hop]`, the least-squares inverse of `forward`."""
-        count = spectrum.shape[1]
-        frames = torch.fft.irfft(spectrum * self._clock(count), n=self.size) * self.window
-        return self._overlap(frames) / self._overlap(self.window.square().expand(1, count, -1))
+        return self.join([spectrum * self._clock(spectrum.shape[1])])
+
+    def angles(self, count: int) -> Tensor:
+        """`[n f]`: what turns phases on the clock into those that `join` wants, of frames that begin at a multiple
+        of size / hop."""
+        return self.clock.angle().repeat(-(-count // self.ratio), 1)[:count]
+
+    def join(self, spectra: Iterable[Tensor]) -> Tensor:
+        """Consecutive frames, their phases referring to each frame's own start, complex `[b n f]`, in blocks that
+        may be made as they are asked for -> audio `[b n·hop]`, n being the frames of all blocks together."""
+        done: list[Tensor] = []
+        tail, count = None, 0  # tail: hops that the frames of later blocks add to
+        for spectrum in spectra:
+            parts = torch.fft.irfft(spectrum, n=self.size).unflatten(-1, (self.ratio, self.hop)) * self.synthesis
+            b, n = parts.shape[:2]
+            hops = parts.new_zeros(b, n + self.ratio - 1, self.hop)
+            for shift in range(self.ratio):
+                hops[:, shift : shift + n] += parts[:, :, shift]
+            if tail is not None:
+                hops[:, : self.ratio - 1] += tail
+            done.append(hops[:, :n])
+            tail, count = hops[:, n:], count + n
+        if tail is None:
+            raise ValueError("there is no spectrum to make audio of")
+        audio = self._full_ends(torch.cat([*done, tail], 1), count)
+        return audio.flatten(1)[:, self.margin : self.margin + count * self.hop]
+
+    def _full_ends(self, hops: Tensor, count: int) -> Tensor:
+        """Overlap-added hops `[b count+ratio-1 hop]`, divided where fewer than `ratio` frames reach."""
+        short = min(count, self.ratio)
+        envelope = hops.new_zeros(short + self.ratio - 1, self.hop)
+        for start in range(short):
+            envelope[start : start + self.ratio] += self.squares
+        envelope = envelope.clamp_min(1e-8)  # nought only in the margin, which is cut off
+        if count == short:
+            return hops / envelope
+        ends = self.ratio - 1
+        hops[:, :ends] /= envelope[:ends]
+        hops[:, -ends:] /= envelope[-ends:]
+        return hops
 
     def _clock(self, count: int) -> Tensor:
         return self.clock.repeat(-(-count // self.ratio), 1)[:count]
-
-    def _overlap(self, frames: Tensor) -> Tensor:
-        """Overlap-add `[b n size]` -> `[b n·hop]`: one shifted sum for each of the size/hop parts of a frame."""
-        b, n, _ = frames.shape
-        parts = frames.view(b, n, self.ratio, self.hop)
-        out = frames.new_zeros(b, n + self.ratio - 1, self.hop)
-        for i in range(self.ratio):
-            out[:, i : i + n] += parts[:, :, i]
-        return out.flatten(1)[:, self.margin : self.margin + n * self.hop]

@@ -12,11 +12,12 @@ The linear paths are the principal components of the log magnitudes; the network
 weights alone, training stays for thousands of steps at what one component explains, the loudness.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from orchestrion.audio.aligned import AlignedSTFT
 from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact, Reconstruction
@@ -24,6 +25,8 @@ from orchestrion.errors import UserError
 from orchestrion.nn.convnext import ConvNeXtStack
 
 FLOOR = 1e-4  # amplitude of a full-scale sine that counts as silence: -80 dB
+LOUDEST = 2.0  # log magnitude that the decoder can't exceed
+AT_ONCE = 64  # frames whose spectra are made at a time: a multiple of size / hop
 
 
 class SpectralCodecConfig(CodecConfig):
@@ -69,7 +72,21 @@ class SpectralCodec(Codec):
         return self.encoder(self._spectrum(audio))
 
     def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
-        return self._sound(*self.decoder(latents))
+        if torch.is_grad_enabled():
+            return self._sound(*self.decoder(latents))
+        audio = self.stft.join(rearrange(block, "b c n f -> (b c) n f") for block in self._spectra(latents))
+        return from_middle_side(rearrange(audio, "(b c) t -> b c t", c=self.channels))
+
+    def _spectra(self, latents: Tensor) -> Iterator[Tensor]:
+        """latents `[b d n]` -> complex `[b c n·stride f]` for `join`, in blocks that a CPU's cache holds: here
+        numbers are many and the work on each is little."""
+        whole = self.decoder.parts(latents)
+        turns, floor = self.stft.angles(AT_ONCE), FLOOR * self.full_scale
+        for direct, more, phase in zip(*(part.split(AT_ONCE, 2) for part in whole)):
+            amplitude = (direct + more).clamp_(max=LOUDEST).exp_().mul_(self.full_scale)
+            magnitude = nn.functional.softshrink(amplitude, floor)  # less the floor, at least nought: in one pass
+            angle = phase + turns[: phase.shape[2]]
+            yield torch.complex(magnitude * angle.cos(), magnitude * angle.sin())  # twice as fast as torch.polar
 
     def forward(self, audio: Tensor) -> Reconstruction:
         """Also `magnitude`: the L1 distance of the decoder's log magnitudes from the true ones, lower bins weighing
@@ -107,7 +124,7 @@ class SpectralCodec(Codec):
         return rearrange(spectrum, "(b c) n f -> b c n f", c=self.channels)
 
     def _sound(self, level: Tensor, phase: Tensor) -> Tensor:
-        magnitude = (level.clamp(max=2.0).exp() - FLOOR).relu()
+        magnitude = (level.clamp(max=LOUDEST).exp() - FLOOR).relu()
         # fp32: sums of many bins in bf16 would hiss
         spectrum = torch.polar(magnitude.float() * self.full_scale, phase.float())
         audio = self.stft.inverse(rearrange(spectrum, "b c n f -> (b c) n f"))
@@ -161,15 +178,22 @@ class Decoder(nn.Module):
         self.context = 1 + self.deep.reach + -(-self.frames.reach // config.stride) + window
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        direct, level, phase = self.parts(latents)
+        return direct + level, phase
+
+    def parts(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """latents `[b d n]` -> the level by the linear path, what the network adds to it, and the phase, all
+        `[b c n·stride f]`."""
         x = self.deep(self.enter(latents).transpose(1, 2))
         x = rearrange(self.up(x), "b n (s d) -> b (n s) d", s=self.stride)
         x = self.norm(self.frames(x))
         # half precision only in training: in use, its steps of 0.03 in log magnitude would hiss
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.training and x.dtype == torch.bfloat16):
             wanted = x.dtype if self.training else self.leave.weight.dtype
-            direct = self.linear(latents.transpose(1, 2).to(wanted)).float()
-            level, phase = rearrange(self.leave(x.to(wanted)).float(), "b n (p c f) -> p b c n f", p=2, c=self.channels)
-        return rearrange(direct, "b n (s c f) -> b c (n s) f", s=self.stride, c=self.channels) + level, phase
+            direct = spectra(self.linear, latents.transpose(1, 2).to(wanted), self.stride * self.channels)
+            level, phase = rearrange(spectra(self.leave, x.to(wanted), 2 * self.channels),
+                                     "b n (p c) f -> p b c n f", p=2)
+        return rearrange(direct, "b n (s c) f -> b c (n s) f", s=self.stride), level, phase
 
 
 class Fixed(nn.Module):
@@ -185,6 +209,20 @@ class Fixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.weight, self.bias)
+
+
+def spectra(layer: "nn.Linear | Fixed", x: Tensor, count: int) -> Tensor:
+    """The layer's outputs as `count` spectra, `[… count f]`, always float32.
+
+    Where no gradient is wanted, each spectrum gets outputs that aren't used, up to a multiple of 8: a CPU's matrix
+    product in float32 is up to twice as fast where its rows begin on even addresses.
+    """
+    weight, bias = (w.unflatten(0, (count, -1)) for w in (layer.weight, layer.bias))
+    bins = bias.shape[1]
+    if not torch.is_grad_enabled():
+        weight, bias = pad(weight, (0, 0, 0, -bins % 8)), pad(bias, (0, -bins % 8))
+    made = nn.functional.linear(x.contiguous(), weight.flatten(0, 1), bias.flatten())
+    return made.float().unflatten(-1, (count, -1))[..., :bins]
 
 
 def log_level(spectrum: Tensor) -> Tensor:
