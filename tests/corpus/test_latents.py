@@ -51,7 +51,8 @@ def corpus_of(folder, seconds):
         audio = ((np.arange(count) // FRAME + value) / 1000 - 0.9).astype(np.float32)
         value += -(-count // FRAME)
         sf.write(folder / f"audio/{i}.flac", audio, RATE, subtype="PCM_24")
-        pieces.append(Piece(f"audio/{i}.flac", count / RATE, "train", f"piece {i}", {"tempo": 60.0 + i}))
+        told = {"caption": f"piece {i}"}
+        pieces.append(Piece(f"audio/{i}.flac", count / RATE, "train", f"piece {i}", {"tempo": 60.0 + i}, facts=told))
     return Corpus(folder, "counting", RATE, 1, "MIT", tuple(pieces))
 
 

@@ -47,6 +47,7 @@ class TextEncoder(Conditioner):
             raise UserError("TextEncoderConfig needs a vocabulary above 3 and a length above 1")
         self.config, self.width = config, config.width
         self.tokeniser: Any = None  # tokenizers.Tokenizer, once a corpus was read
+        self._stored = torch.empty(0, dtype=torch.uint8)
         self.words = nn.Embedding(config.vocabulary, config.width)
         self.places = nn.Parameter(torch.empty(config.length, config.width))
         for weight in (self.words.weight, self.places):
@@ -64,6 +65,7 @@ class TextEncoder(Conditioner):
             raise UserError("no piece of the corpus has a caption to learn words from: prepare it from MIDI, or give "
                             "captions (a .txt beside each sound, or captions.csv)")
         self.tokeniser = learn_tokeniser(texts, self.config.vocabulary)
+        self._stored = torch.tensor(list(self.tokeniser.to_str().encode()), dtype=torch.uint8)
 
     def read(self, text: str | None) -> list[int]:
         """The words of a text as numbers, a run of unknown ones as one, after the beginning mark."""
@@ -88,13 +90,13 @@ class TextEncoder(Conditioner):
 
     def get_extra_state(self) -> Tensor:
         """The tokeniser as bytes, so that it is saved wherever the weights are."""
-        text = self.tokeniser.to_str() if self.tokeniser else ""
-        return torch.tensor(list(text.encode()), dtype=torch.uint8)
+        return self._stored
 
     def set_extra_state(self, state: Tensor) -> None:
         from tokenizers import Tokenizer
 
-        text = bytes(state.tolist()).decode()
+        self._stored = state.cpu()
+        text = bytes(self._stored.tolist()).decode()
         self.tokeniser = Tokenizer.from_str(text) if text else None
 
 

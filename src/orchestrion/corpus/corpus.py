@@ -20,7 +20,8 @@ class Piece:
     """One line of the manifest. `path` is relative to the corpus; `attributes` are the ground truth.
 
     source: the piece's key, such as `pop909/001`. sha256: of what is heard: the samples of a recording, the
-    notes and pedals of MIDI. facts: what metadata says: title, artist, composer, genre, year.
+    notes and pedals of MIDI. facts: what metadata says: title, artist, composer, genre, year, caption (lines of which
+    each is one). curves: how the playing changes, of `music.Music.curves`.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Piece:
     licence: str = ""
     sha256: str = ""
     facts: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)

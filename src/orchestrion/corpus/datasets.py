@@ -1,11 +1,16 @@
 """Training crops. A batch is a pure function of (seed, step), so resuming needs no saved state."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from orchestrion.contracts import Batch, Codec, Discrete, Progress, Prompt
+from orchestrion.corpus.captions import caption
 from orchestrion.corpus.corpus import Corpus, Piece
 from orchestrion.corpus.latents import cached_latents
+from orchestrion.corpus.music import during
 from orchestrion.errors import UserError
 
 
@@ -26,6 +31,23 @@ def piece_prompt(piece: Piece) -> Prompt:
         genre=piece.facts.get("genre"),
         attributes=numbers,
     )
+
+
+def prompts_of(pieces: list[Piece], draws: int = 24) -> Iterator[Prompt]:
+    """What training says of the pieces, a few wordings of each: what a conditioner learns its words and ranges from."""
+    for piece in pieces:
+        for number in range(draws):
+            yield worded(piece, f"wording/{number}")
+
+
+def worded(piece: Piece, key: str, start: float = 0.0, seconds: float | None = None) -> Prompt:
+    """The prompt of a stretch of a piece, with a caption drawn from `key`: what is true of the stretch, in another
+    wording, subset and order for every key. A caption that somebody wrote into the manifest stays as it is."""
+    told = during(piece.curves, start, seconds or piece.seconds)
+    attributes = {name: value for name, value in (piece.attributes | told).items() if isinstance(value, int | float)}
+    own = piece.caption and piece.caption != caption(piece.source, piece.attributes, piece.facts)
+    text = piece.caption if own else caption(f"{key}/{piece.source}", attributes, piece.facts)
+    return replace(piece_prompt(piece), text=text or None, attributes=attributes)
 
 
 def draw(rng: np.random.Generator, seconds: np.ndarray, crop: float, size: int) -> list[tuple[int, float]]:
@@ -58,7 +80,9 @@ class AudioCrops:
         for row, (index, start), gain in zip(audio, picks, gains):
             found = self.corpus.read(self.pieces[index], round(start * rate), self.samples)
             row[:, : found.shape[1]] = gain * found
-        return Batch(audio=torch.from_numpy(audio), prompts=[piece_prompt(self.pieces[i]) for i, _ in picks])
+        prompts = [worded(self.pieces[i], f"{self.seed}/{step}/{row}", start, self.samples / rate)
+                   for row, (i, start) in enumerate(picks)]
+        return Batch(audio=torch.from_numpy(audio), prompts=prompts)
 
 
 class LatentCrops:
@@ -73,7 +97,7 @@ class LatentCrops:
         seed: int = 0,
         progress: Progress | None = None,
     ) -> None:
-        self.frames, self.seed = frames, seed
+        self.frames, self.seed, self.rate = frames, seed, codec.sample_rate / codec.frame
         self.tokens = isinstance(codec.space, Discrete)
         self.pieces = pieces_of(corpus, split)
         self.latents = cached_latents(corpus, self.pieces, split, codec, progress)
@@ -90,4 +114,6 @@ class LatentCrops:
             count = min(self.frames, found.counts[index])
             crop[:count], crop[count:] = found.frames[first : first + count], found.silence
         latents = torch.from_numpy(crops.astype(np.int64 if self.tokens else np.float32)).movedim(1, -1)
-        return Batch(latents=latents.contiguous(), prompts=[piece_prompt(self.pieces[i]) for i, _ in picks])
+        prompts = [worded(self.pieces[i], f"{self.seed}/{step}/{row}", start / self.rate, self.frames / self.rate)
+                   for row, (i, start) in enumerate(picks)]
+        return Batch(latents=latents.contiguous(), prompts=prompts)

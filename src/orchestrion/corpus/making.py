@@ -91,6 +91,7 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
             licence=sound.licence,
             sha256=heard,
             facts=dict(item.facts),
+            curves={name: list(sums) for name, sums in music.curves().items()} if music else {},
         ),
         gains=gains,
     )

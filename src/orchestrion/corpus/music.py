@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from orchestrion.errors import UserError
 
 DRUMS = 9  # General MIDI's channel for percussion, counted from 0
+CURVE_STEP = 2.0  # seconds
 LONGEST = 4 * 3600.0  # seconds; beyond it a tempo track is broken, or the machine's memory would be
 
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
@@ -119,6 +121,13 @@ class Music:
             "pedal": float(min(np.sum(self.pedals[:, 1] - self.pedals[:, 0]) / length, 1.0)),  # share of time
         }
 
+    def curves(self) -> dict[str, list[int]]:
+        """How the playing changes: for every `CURVE_STEP` seconds the notes that begin in them, and the sums of their
+        pitches and velocities, from which `during` tells what any stretch is like."""
+        place = (self.start / CURVE_STEP).astype(int)
+        sums = {"notes": np.ones_like(self.pitch), "pitch": self.pitch, "velocity": self.velocity}
+        return {name: np.bincount(place, weights=what).astype(int).tolist() for name, what in sums.items()}
+
     def tempo(self, trusted: bool = True) -> float:
         """Beats a minute: the tempo track's, where the notes keep to its grid; else heard from the onsets."""
         if trusted and on_grid(self.beat):
@@ -127,6 +136,17 @@ class Music:
             if spans.sum() > 0:
                 return float(self.tempos[spans.argmax(), 1])
         return heard_tempo(self.start, self.velocity)
+
+
+def during(curves: Mapping[str, Sequence[float]], start: float, seconds: float) -> dict[str, float]:
+    """density, pitch and velocity (as in `attributes`) of a stretch, from its piece's `curves`. Where no note begins
+    in it: a density of 0 alone; without curves: nothing."""
+    if not curves:
+        return {}
+    first, last = round(start / CURVE_STEP), max(round((start + seconds) / CURVE_STEP), round(start / CURVE_STEP) + 1)
+    notes, pitch, velocity = (sum(curves[name][first:last]) for name in ("notes", "pitch", "velocity"))
+    told = {"density": notes / (CURVE_STEP * (last - first))}
+    return told | ({"pitch": pitch / notes, "velocity": velocity / notes} if notes else {})
 
 
 def _kept(message: Any, program: int | None) -> bool:

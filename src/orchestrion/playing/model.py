@@ -245,7 +245,7 @@ class Model:
     def _condition(self, prompts: list[Prompt]) -> Conditioning:
         conditioner = self.system.conditioner
         if conditioner is not None:
-            return conditioner(prompts)
+            return conditioner.guided(prompts)
         if any(prompt_record(prompt) for prompt in prompts):
             raise UserError(f"{self.name} takes no prompt; leave it out")
         return Conditioning()

@@ -28,6 +28,7 @@ from orchestrion.systems.system import System, SystemConfig
 
 FORMAT_VERSION = 1
 PART_SIZE = 16 * 2**20  # bytes; a tensor larger than that still makes a part of its own
+EXTRA = "._extra_state"  # what torch calls a module's state that is no weight: a tokeniser, as long as it is
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -247,7 +248,7 @@ def _shared_weights(reference: SharedCodec, folder: Path) -> dict[str, Tensor]:
 def _check_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], folder: Path) -> None:
     for name in wanted.keys() & state.keys():
         have, want = list(state[name].shape), list(wanted[name].shape)
-        if have != want:
+        if have != want and not name.endswith(EXTRA):
             raise UserError(f"{folder} holds weights of another shape: {name} is {have} in the file, "
                             f"{want} by its {CONFIG}")
     for what, names in (("lacks the weights", wanted.keys() - state.keys()),

@@ -59,6 +59,12 @@ class System(nn.Module):
                             f"{did_you_mean(name, [n for n, _ in self.named_children()])}")
         return part
 
+    def trained(self, stage: "Stage") -> nn.Module:
+        """What a stage trains: its part, or that and those along with it, by their names."""
+        if not stage.along:
+            return self.part(stage.trains)
+        return nn.ModuleDict({name.replace(".", "_"): self.part(name) for name in (stage.trains, *stage.along)})
+
 
 class Stage(Config):
     """One training stage: which part, by which objective, on what crops, for how long."""
@@ -66,6 +72,7 @@ class Stage(Config):
     name: str
     trains: str  # a part of the system: "codec", "codec.decoder", "generator"
     objective: ObjectiveConfig
+    along: tuple[str, ...] = ()  # further parts that learn with it: ("conditioner",)
     on: Literal["audio", "latents"] = "audio"  # crops of audio, or of the frozen codec's cached latents
     crop: float = 1.5  # seconds
     gain: tuple[float, float] = (0.0, 0.0)  # dB: the level of each crop of audio is changed by as much

@@ -18,7 +18,7 @@ def write_demo(system: System, real: Batch, folder: Path, step: int) -> Path:
     """A codec: real clips `[b c t]` above their reconstructions. A generator: clips from seeds 0 and 1, for
     the prompts of the real clips. -> the picture; the sounds lie beside it."""
     codec = system.codec
-    device = next(codec.parameters()).device
+    device = codec.mean.device
     assert real.audio is not None
     clips = [Audio(clip, codec.sample_rate) for clip in real.audio[:2]]
     if system.generator is None:
@@ -27,7 +27,7 @@ def write_demo(system: System, real: Batch, folder: Path, step: int) -> Path:
         multiple = system.generator.multiple_of
         frames = -(-real.audio.shape[-1] // (codec.frame * multiple)) * multiple
         prompts = (real.prompts or [Prompt(), Prompt()])[:2]
-        conditioning = system.conditioner(prompts) if system.conditioner else Conditioning()
+        conditioning = system.conditioner.guided(prompts) if system.conditioner else Conditioning()
         made = codec.decode(system.generator.sample(frames, conditioning, [0, 1]), real.audio.shape[-1])
     made_clips = [Audio(below_ceiling(clip.float().cpu()), codec.sample_rate) for clip in made]
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def estimate(recipe: Recipe, channels: int, options: TrainOptions) -> list[Estim
 
 
 def _measure(fabric: Any, system: Any, stage: Stage, channels: int) -> Estimate:
-    part = system.part(stage.trains)
+    part = system.trained(stage)
     system.requires_grad_(False)
     part.requires_grad_(True)
     objective = stage.objective.build(system).to(fabric.device)

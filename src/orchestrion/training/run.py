@@ -205,7 +205,7 @@ class Run:
         for i in range(batches):
             audio = data.batch(i, 4).audio
             assert audio is not None
-            yield audio.to(next(system.codec.parameters()).device)
+            yield audio.to(system.codec.mean.device)
 
     def _demo(self, system: System, loop: Loop | None, place: Path, step: int | None = None) -> None:
         """`loop`: whose averaged weights are to be heard, while the stage goes on with its own."""
@@ -314,6 +314,8 @@ def dataset(corpus: Corpus, split: str, system: System, stage: Stage, seed: int)
 def fake_batch(system: System, stage: Stage, channels: int) -> Batch:
     """Noise of the shape of a batch, to measure speed and memory without data."""
     if stage.on == "latents":
-        return Batch(latents=torch.randn(stage.batch, getattr(system.codec.space, "channels", 1),
+        space = system.codec.space
+        bands = getattr(space, "bands", None)
+        return Batch(latents=torch.randn(stage.batch, getattr(space, "channels", 1), *([bands] if bands else []),
                                          frames_of(stage, system)))
     return Batch(audio=0.1 * torch.randn(stage.batch, channels, samples_of(stage, system)))

@@ -1,6 +1,7 @@
 """A folder or a zip of one's own: every audio and every MIDI file in it is a piece.
 
-`song.txt` beside `song.wav` is its caption.
+`song.txt` beside `song.wav` is its caption, each line being one. So are the rows of a table (`captions.csv`,
+`metadata.jsonl`: see `tables`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from orchestrion.corpus.sources.source import AUDIO, MIDI, Item, Source, ending
+from orchestrion.corpus.sources.tables import Tables, read_tables
 from orchestrion.corpus.store import Store
 
 
@@ -22,18 +24,26 @@ class Files(Source):
         return [name for name in self.store.sizes if ending(name) in AUDIO | MIDI]
 
     def item(self, piece: str) -> Item:
+        captions = list(self.tables.captions.get(piece, []))
         note = str(PurePosixPath(piece).with_suffix(".txt"))
-        facts = {"caption": self.store.text(note).strip()} if note in self._captions else {}
+        if note in self._captions:
+            captions.append(self.store.text(note).strip())
+        facts = {"caption": "\n".join(captions)} if captions else {}
         if ending(piece) in MIDI:
             return Item(f"midi/{piece}", notes=piece, facts=facts)
         return Item(f"audio/{piece}", recording=piece, facts=facts)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The caption files of the collection, read once."""
+        return read_tables(self.store, self.pieces())
 
     def strays(self) -> Mapping[str, str]:
         return {
             name: f"not audio or MIDI that can be read ({ending(name) or 'no ending'})"
             for name in self.store.sizes
-            if ending(name) not in AUDIO | MIDI and name not in self._captions
-        }
+            if ending(name) not in AUDIO | MIDI and name not in self._captions and name not in self.tables.files
+        } | self.tables.lost
 
     @cached_property
     def _captions(self) -> frozenset[str]:

@@ -1,0 +1,39 @@
+import json
+
+from orchestrion.corpus.sources import find_source
+from orchestrion.corpus.store import Store
+
+
+def folder(tmp_path, **files):
+    for name, text in files.items():
+        path = tmp_path / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return find_source(Store(tmp_path))
+
+
+def captions(source):
+    return {piece: source.item(piece).facts.get("caption") for piece in source.pieces()}
+
+
+def test_a_table_of_clotho_s_kind(tmp_path):
+    source = folder(tmp_path, dog_dot_wav="", rain_dot_wav="", other_dot_csv="a,b\n1,2\n",
+                    captions_dot_csv='file_name,caption_1,caption_2\ndog.wav,A dog barks,"Bark, bark"\n')
+    assert captions(source) == {"dog.wav": "A dog barks\nBark, bark", "rain.wav": None}
+    assert list(source.strays()) == ["other.csv"]  # no caption table, so it is listed as refused
+
+
+def test_json_lines_in_a_folder_of_their_own(tmp_path):
+    lines = [{"file": "dog", "text": "a dog"}, {"file": "dog.wav", "captions": ["woof", " loud  woof "]}]
+    source = folder(tmp_path, sounds__dog_dot_wav="", sounds__meta_dot_jsonl="\n".join(map(json.dumps, lines)) + "\n{")
+    assert captions(source) == {"sounds/dog.wav": "a dog\nwoof\nloud woof"}
+
+
+def test_a_name_without_its_sound_is_told(tmp_path):
+    source = folder(tmp_path, dog_dot_wav="", t_dot_tsv="path\tdescription\ncat.wav\ta cat\n")
+    assert any("cat.wav" in name and "not there" in reason for name, reason in source.strays().items())
+
+
+def test_a_text_beside_a_sound_still_counts(tmp_path):
+    source = folder(tmp_path, dog_dot_wav="", dog_dot_txt="my dog\n", c_dot_csv="file,caption\ndog.wav,a dog\n")
+    assert captions(source) == {"dog.wav": "a dog\nmy dog"} and not source.strays()

@@ -1,0 +1,95 @@
+"""A conditioner that learns along with its generator: trained, resumed, saved and loaded as one."""
+
+import os
+import signal
+
+import pytest
+import torch
+from plucks import pluck_corpus
+from safetensors.torch import load_file
+from toys import ToyCodecConfig, toy_model_folder
+
+from orchestrion.conditioners.attributes import AttributesConfig
+from orchestrion.conditioners.text import TextEncoderConfig
+from orchestrion.contracts import Prompt
+from orchestrion.corpus.corpus import Corpus
+from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.objectives.flow_matching import FlowMatchingConfig
+from orchestrion.playing.model import Model
+from orchestrion.systems.system import Recipe, Stage, SystemConfig
+from orchestrion.training.run import Run, TrainOptions
+from orchestrion.training.start import Start
+from training.conftest import Quiet
+
+FP32 = TrainOptions(precision="fp32", device="cpu", demo_minutes=1e9)
+TEXT = TextEncoderConfig(width=16, depth=1, heads=2, vocabulary=64)
+
+
+def recipe(steps, conditioner=TEXT, along=("conditioner",)):
+    flow = FlowConfig(net=DiTConfig(width=16, depth=1, heads=2), context=16, overlap=4)
+    stage = Stage(name="flow", trains="generator", along=along, on="latents", objective=FlowMatchingConfig(), crop=0.2,
+                  batch=4, steps=steps, warmup=1)
+    return Recipe(system=SystemConfig(codec=ToyCodecConfig(), conditioner=conditioner, generator=flow), stages=(stage,))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return Corpus.open(pluck_corpus(tmp_path_factory.mktemp("text") / "corpus", sample_rate=8000, seconds=2.0))
+
+
+@pytest.fixture
+def no_demos(monkeypatch):
+    """Demo clips and pictures take most of the time of so short a run."""
+    monkeypatch.setattr("orchestrion.training.run.write_demo", lambda *_: None)
+
+
+class StopAt(Quiet):
+    def step(self, step, figures):
+        super().step(step, figures)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_stopped_and_resumed_equals_whole_tokeniser_and_all(tmp_path, corpus, no_demos):
+    Run(recipe(4), corpus, tmp_path / "whole", FP32, Quiet()).train()
+    for report in (StopAt(), Quiet()):
+        Run(recipe(4), corpus, tmp_path / "parts", FP32, report).train()
+    whole, parts = (load_file(tmp_path / name / "model/model.safetensors") for name in ("whole", "parts"))
+    assert len(whole["conditioner._extra_state"]) > 0
+    assert whole.keys() == parts.keys() and all(torch.equal(whole[name], parts[name]) for name in whole)
+    fresh = recipe(4).system.build().state_dict()
+    moved = [name for name in whole if name.startswith("conditioner.layers") and name.endswith("linear1.weight")]
+    assert moved and not any(torch.equal(whole[name], fresh[name]) for name in moved)
+
+
+def test_a_trained_model_takes_prompts(tmp_path, corpus):
+    folder = Run(recipe(2), corpus, tmp_path / "run", FP32, Quiet()).train()
+    model = Model.load(folder, device="cpu", dtype="float32")
+    assert model.system.conditioner.read("plucked strings") == [1, 3, 4]
+    clips = [model.generate(prompt, duration=0.3, seed=1, options={"steps": 2})
+             for prompt in ("plucked strings", "", "zyx", Prompt("strings", negative="plucked"))]
+    assert all(clip.samples.isfinite().all() and clip.samples.shape[1] == 2400 for clip in clips)
+    assert clips[0].provenance["prompt"] == {"text": "plucked strings"}
+
+
+def test_from_a_codec_the_conditioner_still_learns_its_words(tmp_path, corpus, no_demos):
+    toy_model_folder(tmp_path / "toy")
+    start = Start.open(str(tmp_path / "toy"))
+    folder = Run(start.adopt(recipe(1)), corpus, tmp_path / "run", FP32, Quiet(), start).train()
+    assert Start.open(str(folder)).source.conditioner.tokeniser is not None
+
+
+def test_fine_tuning_keeps_the_words_it_knows(tmp_path, corpus, no_demos):
+    folder = Run(recipe(1), corpus, tmp_path / "run", FP32, Quiet()).train()
+    start = Start.open(str(folder))
+    start.source.conditioner.fit([Prompt(text="other words")])
+    system = start.adopt(recipe(1)).system.build()
+    assert start.give(system) == {"codec", "conditioner", "generator"}
+    assert torch.equal(system.conditioner.get_extra_state(), start.source.conditioner.get_extra_state())
+
+
+def test_numbers_are_measured_again_on_resuming(tmp_path, corpus, no_demos):
+    numbers = recipe(4, AttributesConfig(names=("tempo",)), along=())
+    for report in (StopAt(), Quiet()):
+        folder = Run(numbers, corpus, tmp_path / "run", FP32, report).train()
+    assert Start.open(str(folder)).source.conditioner.mean.item() == 240
