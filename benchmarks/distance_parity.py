@@ -23,6 +23,8 @@ from orchestrion.evaluation.points import Points
 
 NOT_NEEDED = ("hypy_utils", "hypy_utils.tqdm_utils", "hypy_utils.logging_utils", "hypy_utils.nlp_utils",
               "hypy_utils.scientific_utils", "soundfile", "torchaudio")
+CASES = ((1000, 64, 0.1, 1.1), (1000, 128, 0.0, 1.0), (200, 64, 0.3, 0.7), (600, 16, 0.0, 1.0))
+"""Points, dimensions, and how far the made cloud is moved and scaled."""
 
 
 def main() -> int:
@@ -42,7 +44,7 @@ def main() -> int:
     from kadtk.kad import calc_kernel_audio_distance, median_pairwise_distance
 
     rows, failed = [], 0
-    for count, size, shift, scale in ((1000, 64, 0.1, 1.1), (1000, 128, 0.0, 1.0), (200, 64, 0.3, 0.7), (600, 16, 0, 1)):
+    for count, size, shift, scale in CASES:
         rng = np.random.default_rng(count + size)
         mixing = rng.standard_normal((size, size)) / size**0.5
         real = rng.standard_normal((count, size)) @ mixing

@@ -3,12 +3,25 @@
 from collections.abc import Callable
 
 from orchestrion.errors import UserError, did_you_mean
+from orchestrion.evaluation.embeddings.basic_pitch import BasicPitch
 from orchestrion.evaluation.embeddings.embedding import Embedding
+from orchestrion.evaluation.embeddings.encodec import Encodec
+from orchestrion.evaluation.embeddings.laion_clap import LaionClap
 from orchestrion.evaluation.embeddings.log_mel import LogMelStatistics
+from orchestrion.evaluation.embeddings.mert import Mert
 from orchestrion.evaluation.embeddings.notes import NoteStatistics
+from orchestrion.evaluation.embeddings.own_clap import OwnClap
+from orchestrion.evaluation.embeddings.vggish import VGGish
 
 PLAIN: dict[str, Callable[[], Embedding]] = {"log-mel": LogMelStatistics, "notes": NoteStatistics}
-LEARNT: dict[str, Callable[[str], Embedding]] = {}
+LEARNT: dict[str, Callable[[str], Embedding]] = {
+    "clap": OwnClap,
+    "laion-clap": LaionClap,
+    "encodec": Encodec,
+    "mert": Mert,
+    "vggish": VGGish,
+    "basic-pitch": BasicPitch,
+}
 
 DEFAULT = ("log-mel", "notes")
 
