@@ -5,7 +5,6 @@ import torch
 from orchestrion.nn.dit import DiT, attention, modulated, rotary
 
 
-
 def net(vector=0):
     torch.manual_seed(0)
     net = DiT(6, 5, 64, 2, 2, vector).eval()
@@ -76,3 +75,23 @@ def test_half_precision_stays_near():
         with torch.autocast("cpu", torch.bfloat16):
             half = dit(x, torch.tensor([0.3]), vector).float()
     assert decibels(half, exact) < -36
+
+
+def test_half_precision_casts_no_weight_twice_and_follows_new_weights():
+    """The bf16 copy of the blocks gives what autocast itself would, and is made anew when the weights change."""
+    dit, x = net(), torch.randn(1, 30, 6)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        first = dit(x, torch.tensor([0.3]))
+        copy = dit._half.module
+        assert copy is not None and copy[0].attend.weight.dtype == torch.bfloat16
+        assert copy[0].offset.dtype == torch.float32  # the residual stream and its modulation stay exact
+        dit(x, torch.tensor([0.6]))
+        assert dit._half.module is copy
+        dit.blocks[0].attend.weight.mul_(1.5)
+        assert not torch.equal(dit(x, torch.tensor([0.3])), first)
+    with torch.autocast("cpu", torch.bfloat16):  # with gradients: autocast's own casts
+        trained = dit(x, torch.tensor([0.3])).detach().float()
+        with torch.no_grad():
+            played = dit(x, torch.tensor([0.3])).float()
+    assert decibels(played, trained) < -40
+    assert "_half" not in "".join(dit.state_dict())

@@ -15,16 +15,26 @@ def error(name: str, steps: int) -> float:
     return abs(x.item() - math.exp(math.sin(4) / 4))
 
 
-@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("midpoint", 2)])
+@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("midpoint", 2), ("adams", 2)])
 def test_order_of_convergence(name, order):
     # Heun's last step is a single evaluation: one step of first order adds an error of second order, h²
     ratio = error(name, 64) / error(name, 128)
     assert 2 ** (order - 0.3) < ratio < 2 ** (order + 0.5)
 
 
-@pytest.mark.parametrize("name", ["heun", "midpoint"])
-def test_second_order_beats_first_at_equal_evaluations(name):
-    assert error(name, 16) < error("euler", 32) / 2
+@pytest.mark.parametrize(("name", "evaluations"), [("heun", 2), ("midpoint", 2), ("adams", 1)])
+def test_second_order_beats_first_at_equal_evaluations(name, evaluations):
+    assert error(name, 32 // evaluations) < error("euler", 32) / 2
+
+
+def test_adams_is_second_order_at_uneven_times_too():
+    """dx/dt = 2t is a line in t: after Euler's first step, every step is exact, so that the first's h² remains."""
+    times = even_times(9, shift=3.0)
+    told = []
+    start = torch.zeros(1, dtype=torch.float64)
+    x = find_solver("adams")(lambda x, t: told.append(t) or x.new_full((1,), 2 * t), start, times, None)
+    assert x.item() == pytest.approx(1 - times[1] ** 2, abs=1e-12)
+    assert told == times[:-1]  # one evaluation a step
 
 
 def test_a_rectified_flow_carries_noise_to_a_gaussian_target():

@@ -13,7 +13,7 @@ Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow
 Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly the prompt steers.")]
 Variety = Annotated[float | None, typer.Option("--variety", "--truncation",
                                                help="How far to stray: 0.1 tame, 2 usual, 4 wild (GAN).")]
-Solver = Annotated[str | None, typer.Option("--solver", help="euler, heun or midpoint (flow).")]
+Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow).")]
 Shift = Annotated[float | None, typer.Option("--shift", help="Above 1: more of the steps near the noise (flow).")]
 
 
@@ -23,8 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    model: ModelName = "piano",
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help=(
+        "A bundled model (see `orchestrion models`), a model folder, or hf:owner/name; by default piano, or with a "
+        "prompt the bundled text model."))] = None,
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")] = None,
+    negative: Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")] = None,
     attribute: Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
                                                         help="What to play, in numbers: tempo=90.")] = None,
     duration: Duration = 20.0,
@@ -45,6 +48,7 @@ def generate(
     from orchestrion.playing.request import Request, make_files
 
     request = Request(model=model, duration=duration, seed=seed, count=count, output=output, prompt=prompt,
+                      negative=negative,
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
                                "truncation": truncation},

@@ -33,11 +33,12 @@ from orchestrion.sampling.solvers import even_times, find_solver
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """How a flow is sampled."""
+    """How a flow is sampled. The defaults, ten evaluations, come nearer to the exact path than twelve steps of Heun,
+    23 evaluations, at even times (docs/speed.md)."""
 
-    steps: int = 12
-    solver: str = "heun"  # euler, heun or midpoint
-    shift: float = 1.0  # above 1: more of the steps near the noise
+    steps: int = 10
+    solver: str = "adams"  # adams, euler, heun or midpoint
+    shift: float = 2.0  # above 1: more of the steps near the noise
     cfg_scale: float | None = None  # 1: the prompt as it is, above: stressed; None: as the model was made for
 
 
@@ -81,7 +82,7 @@ class FlowGenerator(Generator):
 
     def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor,
                  conditioning: Conditioning | None = None) -> Tensor:
-        """x `[b d n]` at `time` `[b]`; known latents `[b d n]`, which count where keep `[b n]` -> `[b d n]`."""
+        """x `[b d n]` at `time` `[b]` or `[1]`; known latents `[b d n]` count where keep `[b n]` -> `[b d n]`."""
         mask = keep[:, None].to(x.dtype)
         features = torch.cat([x, known * mask, mask], 1)
         said = conditioning or Conditioning()
@@ -90,11 +91,11 @@ class FlowGenerator(Generator):
     def guided(self, x: Tensor, time: float, known: Tensor, keep: Tensor, conditioning: Conditioning,
                guidance: float) -> Tensor:
         """The velocity for the prompts, led away from that for what they are against: one pass over twice the batch."""
-        times = x.new_full((len(x),), time)
+        at = x.new_full((1,), time)
         if guidance == 1 or conditioning.against is None:
-            return self.velocity(x, times, known, keep, conditioning)
-        x, times, known, keep = (torch.cat([part, part]) for part in (x, times, known, keep))
-        towards, away = self.velocity(x, times, known, keep, conditioning.both()).chunk(2)
+            return self.velocity(x, at, known, keep, conditioning)
+        x, known, keep = (torch.cat([part, part]) for part in (x, known, keep))
+        towards, away = self.velocity(x, at, known, keep, conditioning.both()).chunk(2)
         return torch.lerp(away, towards, guidance)
 
     @torch.no_grad()

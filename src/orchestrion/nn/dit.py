@@ -12,11 +12,13 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from orchestrion.nn import half
+
 
 class DiT(nn.Module):
     """`[b n d]`, time `[b]` in 0 to 1, vector `[b e]`, words `[b l e]` with mask `[b l]` or None -> `[b n out]`.
 
-    vector, words: their e; 0 where there are none.
+    Of time and vector, `[1 …]` stands for all clips alike. vector, words: their e; 0 where there are none.
     """
 
     def __init__(self, features: int, out: int, width: int, depth: int, heads: int, vector: int = 0,
@@ -33,6 +35,7 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
         self.leave = nn.Linear(width, out)
         self.head_width = width // heads
+        self._half = half.HalfLayers()
         for linear in (modulation, self.leave):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
@@ -46,7 +49,8 @@ class DiT(nn.Module):
         x = self.enter(x)
         turns = rotary(x.shape[1], self.head_width, x.device).to(x.dtype)
         words, mask = self.read(words, mask, len(x))
-        for block in self.blocks:
+        blocks = self._half.of(self.blocks) if half.wanted(x) else self.blocks
+        for block in blocks.children():
             x = block(x, modulation, turns, words, mask)
         return self.leave(self.norm(x))
 

@@ -25,9 +25,25 @@ class HalfCopy:
         """The bfloat16 copy of `module`, convolutions channels last in memory."""
         state = [(p.data_ptr(), p._version) for p in module.parameters()]
         if self.module is None or self.state != state:
-            half = copy.deepcopy(module).to(torch.bfloat16)
-            self.module, self.state = half.to(memory_format=torch.channels_last), state  # type: ignore[call-overload]
+            self.module, self.state = self._halved(copy.deepcopy(module)), state
         return self.module
+
+    def _halved(self, module: nn.Module) -> nn.Module:
+        return module.to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class HalfLayers(HalfCopy):
+    """A copy for use under autocast, of which only linear layers and convolutions are bfloat16: the same numbers as
+    the module's own under autocast, without its casts."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HalfLayers":
+        return HalfLayers()
+
+    def _halved(self, module: nn.Module) -> nn.Module:
+        for part in module.modules():
+            if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d):
+                part.to(torch.bfloat16)
+        return module
 
 
 def wanted(x: Tensor) -> bool:

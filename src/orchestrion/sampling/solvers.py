@@ -58,7 +58,22 @@ def midpoint(velocity: Velocity, x: Tensor, times: list[float], step: Step | Non
     return x
 
 
-SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun, "midpoint": midpoint}
+def adams(velocity: Velocity, x: Tensor, times: list[float], step: Step | None = None) -> Tensor:
+    """Second order at one evaluation a step: Adams and Bashforth's, for steps of any length (Hairer, Nørsett & Wanner,
+    Solving Ordinary Differential Equations I, III.5). The line through the last two slopes, integrated over the step;
+    the first step is Euler's."""
+    before, length = x, 0.0
+    for i, (now, then) in enumerate(pairwise(times)):
+        slope, ahead = velocity(x, now), then - now
+        turn = ahead / (2 * length) if length else 0.0
+        x = x + ahead * (slope + turn * (slope - before))
+        before, length = slope, ahead
+        if step:
+            step(i + 1)
+    return x
+
+
+SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun, "midpoint": midpoint, "adams": adams}
 
 
 def find_solver(name: str) -> Solver:
