@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from orchestrion.codecs.dmae import Dmae
+from orchestrion.codecs.vocoder import Vocoder
 from orchestrion.errors import UserError
 from orchestrion.nn.unet1d import LearnedTransform, TimeFeatures, UNet1d
 
@@ -36,6 +38,19 @@ def fill(module: nn.Module, weights: Weights, where: str = "these weights") -> N
             if not value.isfinite().all():
                 raise UserError(f"{where}: {name} holds values that aren't numbers: fetch the file again")
             target.copy_(fitting)
+
+
+def fill_dmae(codec: Dmae, weights: Weights, where: str = "these weights") -> None:
+    """Of a DiffusionAE whose encoder is ME1d."""
+    encoder = {name: value for name, value in beneath(weights, "encoder.").items() if not name.startswith("stft.")}
+    fill(codec.encoder, encoder, where)
+    fill(codec.decoder, beneath(weights, "net."), where)
+
+
+def fill_vocoder(codec: Vocoder, weights: Weights, where: str = "these weights") -> None:
+    """Of a DiffusionVocoder."""
+    fill(codec.flatten, beneath(weights, "to_flat."), where)
+    fill(codec.decoder, beneath(weights, "net."), where)
 
 
 def beneath(weights: Weights, prefix: str) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ class UNet1d(nn.Module):
         super().__init__()
         if any(config.cross_attentions) and not embedding:
             raise UserError("this U-Net has cross-attentions and so needs a conditioner that fills the sequence")
-        self.config = config
+        self.config, self.width = config, embedding
         self.time = TimeFeatures(config.features) if config.features else None
         self.null = nn.Parameter(torch.randn(nulls, embedding)) if nulls else None
         inner: Level | None = None
@@ -103,11 +103,14 @@ class UNet1d(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None = None, embedding: Tensor | None = None,
                 mask: Tensor | None = None, channels: Mapping[int, Tensor] | None = None) -> Tensor:
-        """embedding `[b l e]`, of which mask `[b l]` tells what counts; channels: by depth `[b d n/factors]`."""
+        """embedding `[b l e]`, of which mask `[b l]` tells what counts (None: no prompt); channels: by depth `[b d n/factors]`."""
         features = None
         if self.time is not None:
             assert time is not None, "this U-Net is told the time"
             features = self.time(time)
+        if embedding is None and self.width:
+            nothing = x.new_zeros(1, self.width) if self.null is None else self.null
+            embedding = nothing.expand(len(x), -1, -1)
         given = Given(features, embedding, mask, channels or {})
         if not half.wanted(x):
             return self.level(frames(x), given).squeeze(2)

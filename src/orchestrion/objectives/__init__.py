@@ -1,5 +1,13 @@
 """What a stage minimises. A new objective is one file here and one line below."""
 
-from orchestrion.objectives import diffusion, flow_matching, latent_gan, musika_codec, rave, reconstruction
+from orchestrion.objectives import (
+    diffused_codec,
+    diffusion,
+    flow_matching,
+    latent_gan,
+    musika_codec,
+    rave,
+    reconstruction,
+)
 
-__all__ = ["diffusion", "flow_matching", "latent_gan", "musika_codec", "rave", "reconstruction"]
+__all__ = ["diffused_codec", "diffusion", "flow_matching", "latent_gan", "musika_codec", "rave", "reconstruction"]
