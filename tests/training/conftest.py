@@ -23,6 +23,9 @@ class Quiet:
         self.steps.append(step)
         self.figures.append(figures)
 
+    def encoding(self, share: float) -> None:
+        self.said.append(f"latents {share:.0%}")
+
     def say(self, sentence: str) -> None:
         self.said.append(sentence)
 

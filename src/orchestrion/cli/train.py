@@ -8,6 +8,8 @@ import typer
 from orchestrion.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from orchestrion.systems.system import Recipe, Stage
     from orchestrion.training.run import TrainOptions
 
@@ -108,6 +110,8 @@ class Display:
                             disable=not self.console.is_terminal)
         self.bar.start()
         self.average: dict[str, float] = {}
+        self.encoded: TaskID | None = None
+        self.told = 0.0
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -118,6 +122,14 @@ class Display:
         self.task = self.bar.add_task(stage.name, total=stage.steps, completed=step, figures="")
         where = f"from step {step}" if step else "from the beginning"
         self.say(f"stage {stage.name}: {stage.steps} steps, {where}")
+
+    def encoding(self, share: float) -> None:
+        if self.encoded is None:
+            self.encoded = self.bar.add_task("latents, in %", total=100, figures="")
+        self.bar.update(self.encoded, completed=round(100 * share), visible=share < 1)
+        if self.bar.disable and (share >= self.told + 0.1 or share == 1):
+            self.told = share
+            self.say(f"latents, made once: {share:.0%}")
 
     def step(self, step: int, figures: dict[str, float]) -> None:
         for name, value in figures.items():

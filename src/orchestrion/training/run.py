@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 
 from orchestrion import __version__
-from orchestrion.contracts import Batch
+from orchestrion.contracts import Batch, Progress
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.corpus.datasets import AudioCrops, LatentCrops, pieces_of, prompts_of
 from orchestrion.devices import choose_device, choose_dtype
@@ -55,6 +55,9 @@ class Reporter(Protocol):
     def stage(self, stage: Stage, step: int) -> None: ...
 
     def step(self, step: int, figures: dict[str, float]) -> None: ...
+
+    def encoding(self, share: float) -> None:
+        """How much of the corpus's latents is made, before the stage's first step."""
 
     def say(self, sentence: str) -> None: ...
 
@@ -119,7 +122,7 @@ class Run:
             loop.load_state_dict(state)
         elif self.start:
             self.start.give_objective(stage, objective)
-        data = dataset(self.corpus, "train", system, stage, self.options.seed)
+        data = dataset(self.corpus, "train", system, stage, self.options.seed, self.report.encoding)
         logs = open_logs(self.options.logs, place, loop.step) if fabric.is_global_zero else []
         self.report.stage(stage, loop.step)
         sums: defaultdict[str, float] = defaultdict(float)
@@ -273,7 +276,8 @@ def make_fabric(options: TrainOptions) -> Any:
     from lightning.fabric import Fabric
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="lightning")
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for side in ("fabric", "pytorch"):  # "Using bfloat16 …": it speaks through either
+        logging.getLogger(f"lightning.{side}.utilities.rank_zero").setLevel(logging.WARNING)
     device = choose_device(options.device)
     dtype = choose_dtype(PRECISIONS[options.precision], device)
     return Fabric(
@@ -305,9 +309,11 @@ def frames_of(stage: Stage, system: System) -> int:
     return max(1, round(stage.crop * system.codec.sample_rate / system.codec.frame / multiple)) * multiple
 
 
-def dataset(corpus: Corpus, split: str, system: System, stage: Stage, seed: int) -> Dataset:
+def dataset(corpus: Corpus, split: str, system: System, stage: Stage, seed: int,
+            progress: Progress | None = None) -> Dataset:
+    """progress: told of the latents that are made first, where the stage trains on such."""
     if stage.on == "latents":
-        return LatentCrops(corpus, split, system.codec, frames_of(stage, system), seed)
+        return LatentCrops(corpus, split, system.codec, frames_of(stage, system), seed, progress)
     return AudioCrops(corpus, split, samples_of(stage, system), seed, stage.gain)
 
 
