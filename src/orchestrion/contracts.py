@@ -157,8 +157,9 @@ class Codec(nn.Module):
         self.space, self.sample_rate, self.channels = space, sample_rate, channels
         self.multiple_of, self.chunking = multiple_of, chunking
         width = space.channels if isinstance(space, Continuous) else 1
-        self.register_buffer("mean", torch.zeros(width, 1))
-        self.register_buffer("deviation", torch.ones(width, 1))
+        shape = (width, 1, 1) if getattr(space, "bands", None) is not None else (width, 1)  # as latents
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("deviation", torch.ones(shape))
 
     def analyse(self, audio: Tensor) -> Tensor:
         """audio `[b c t]`, t a multiple of `multiple_of` -> raw latents `[b d n]` or tokens `[b k n]`."""
@@ -211,8 +212,8 @@ class Codec(nn.Module):
         if count == 0:
             raise UserError("no audio was given to measure the codec's latents on")
         mean = total / count
-        self.mean.copy_(mean[:, None])
-        self.deviation.copy_((square / count - mean**2).clamp_min(1e-8).sqrt()[:, None])
+        self.mean.copy_(mean.view_as(self.mean))
+        self.deviation.copy_((square / count - mean**2).clamp_min(1e-8).sqrt().view_as(self.mean))
 
     def settle(self, config: "CodecConfig") -> "CodecConfig":
         """The config that generators over this codec are to be built with, now that it is fitted: RAVE's rank."""

@@ -107,7 +107,9 @@ def test_a_generator_fills_its_space(system):
         batch = generator.sample(frames, Conditioning(), [1, 2])
         alone = generator.sample(frames, Conditioning(), [2])
         again = generator.sample(frames, Conditioning(), [1, 2])
-    assert batch.shape == (2, system.codec.space.channels, frames) and batch.isfinite().all()
+    space = system.codec.space
+    bands = [space.bands] if getattr(space, "bands", None) else []
+    assert batch.shape == (2, space.channels, *bands, frames) and batch.isfinite().all()
     assert torch.equal(batch, again) and torch.allclose(batch[1], alone[0], atol=1e-4)
     assert not torch.allclose(batch[0], batch[1])
 

@@ -26,7 +26,7 @@ from orchestrion.contracts import (
     clip_noise,
 )
 from orchestrion.errors import UserError
-from orchestrion.nn.denoiser import DenoiserConfig
+from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
 from orchestrion.sampling.diffusion import Predict, Solver, add_noise, ddim, find_solver
 from orchestrion.sampling.guidance import clipping, guided, invert, keeping, resampled, slerp, windowed
 from orchestrion.sampling.parameterisations import Parameterisation, Prediction, PredictsV
@@ -81,18 +81,20 @@ class DiffusionGenerator(Generator):
 
     # Training and sampling share these
 
-    def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """The network's raw output at x `[b …]`; time, α, σ `[b]`."""
+    def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning,
+               net: Denoiser | None = None) -> Tensor:
+        """The network's raw output at x `[b …]`; time, α, σ `[b]`. net: a prepared copy of it."""
         a, s = spread(alpha, x), spread(sigma, x)
         entered, told = self.config.parameterisation.enter(x, time, a, s)
-        return self.net(entered, torch.as_tensor(told, device=x.device).reshape(-1).float(), conditioning).float()
+        told = torch.as_tensor(told, device=x.device).reshape(-1).float()
+        return (net or self.net)(entered, told, conditioning).float()
 
-    def predict(self, conditioning: Conditioning) -> Predict:
+    def predict(self, conditioning: Conditioning, net: Denoiser | None = None) -> Predict:
         """The network as solvers want it."""
 
         def inner(x: Tensor, level: Level) -> Prediction:
             time, alpha, sigma = (x.new_full((len(x),), v) for v in (level.time, level.alpha, level.sigma))
-            output = self.output(x, time, alpha, sigma, conditioning)
+            output = self.output(x, time, alpha, sigma, conditioning, net)
             return self.config.parameterisation.read(output, x, level.alpha, level.sigma)
 
         return inner
@@ -151,9 +153,10 @@ class DiffusionGenerator(Generator):
 
     def _prediction(self, conditioning: Conditioning, options: DiffusionOptions) -> Predict:
         """The network with all that the options wrap round it, for clips of any length."""
-        predict = self.predict(conditioning)
+        net = self.net.prepared()
+        predict = self.predict(conditioning, net)
         if self.net.accepts and options.cfg_scale != 1:
-            predict = guided(predict, self.predict(self.net.null(conditioning)), options.cfg_scale)
+            predict = guided(predict, self.predict(self.net.null(conditioning), net), options.cfg_scale)
         if self.config.limit is not None:
             predict = clipping(predict, self.config.limit, self.config.keep_noise)
         return windowed(predict, self.config.context, self.config.overlap, options.loop)

@@ -1,7 +1,5 @@
 """What a network must do to stand in a diffusion model: tell something of a noisy x, its time and the prompt."""
 
-from dataclasses import fields
-
 import torch
 from torch import Tensor, nn
 
@@ -19,26 +17,20 @@ class Denoiser(nn.Module):
         raise NotImplementedError
 
     def null(self, conditioning: Conditioning) -> Conditioning:
-        """The conditioning that stands for no prompt, of the same shapes: zeros, where a network learns no other."""
-        return _each(conditioning, lambda name, value: torch.ones_like(value) if name == "mask"
-                     else torch.zeros_like(value))
+        """What guidance leads away from: the conditioner's own null or negative prompt, else zeros."""
+        return conditioning.against or conditioning.map(torch.zeros_like)
 
     def drop(self, conditioning: Conditioning, dropped: Tensor) -> Conditioning:
-        """Conditioning without the prompts of the clips where `dropped` `[b]` is True."""
-        null = self.null(conditioning)
-        return _each(conditioning, lambda name, value: torch.where(
-            dropped.view(-1, *[1] * (value.ndim - 1)), getattr(null, name).to(value.dtype), value))
+        """Conditioning in training, where the prompts of the clips in `dropped` `[b]` are already the null prompt; a
+        network that learns a null of its own puts it there."""
+        return conditioning
+
+    def prepared(self) -> "Denoiser":
+        """What to sample with: itself, or a copy that is faster on this machine."""
+        return self
 
 
 class DenoiserConfig(Config):
     def build(self, space: Continuous, conditioner: Conditioner | None) -> Denoiser:
         """Raises UserError where the space has another shape than this network takes."""
         raise NotImplementedError
-
-
-def _each(conditioning: Conditioning, change) -> Conditioning:  # type: ignore[no-untyped-def]
-    changed = {}
-    for field in fields(Conditioning):
-        value = getattr(conditioning, field.name)
-        changed[field.name] = None if value is None else change(field.name, value)
-    return Conditioning(**changed)

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from orchestrion.contracts import (
     Batch,
+    Codec,
     Conditioner,
     Conditioning,
     Generator,
     Objective,
     ObjectiveConfig,
     Parts,
+    Prompt,
 )
 from orchestrion.errors import UserError
 from orchestrion.sampling.parameterisations import Parameterisation
@@ -46,13 +48,15 @@ class DenoiseConfig(ObjectiveConfig):
     def build(self, parts: Parts) -> "Denoise":
         if not isinstance(parts.generator, DiffusionModel):
             raise UserError(f"denoising trains a diffusion model, not a {type(parts.generator).__name__}")
-        return Denoise(self, parts.generator, parts.conditioner)
+        return Denoise(self, parts.generator, parts.conditioner, parts.codec)
 
 
 class Denoise(Objective):
-    def __init__(self, config: DenoiseConfig, generator: Generator, conditioner: Conditioner | None) -> None:
+    def __init__(self, config: DenoiseConfig, generator: Generator, conditioner: Conditioner | None,
+                 codec: Codec) -> None:
         super().__init__()
         self.config, self.parts = config, (generator, conditioner)  # in a tuple: they are saved elsewhere
+        self.codec = (codec,)
         self.weights = {"denoise": 1.0}
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
@@ -62,8 +66,11 @@ class Denoise(Objective):
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         model = self.parts[0]
         assert isinstance(model, DiffusionModel)
-        data = batch.latents if batch.latents is not None else batch.audio
-        assert data is not None
+        data = batch.latents
+        if data is None:
+            assert batch.audio is not None
+            with torch.no_grad():
+                data = self.codec[0].encode(batch.audio)
         path, parameterisation = model.config.path, model.config.parameterisation
         time = self.config.times.draw(len(data), path, data.device)
         alpha, sigma = path.scales(time)
@@ -79,7 +86,8 @@ class Denoise(Objective):
         generator, conditioner = self.parts
         if conditioner is None:
             return Conditioning()
-        conditioning = conditioner(batch.prompts)
-        filled = next(v for v in vars(conditioning).values() if v is not None)
-        dropped = torch.rand(count, device=filled.device) < self.config.drop
-        return generator.net.drop(conditioning, dropped)  # type: ignore[union-attr, operator]
+        dropped = torch.rand(count) < self.config.drop
+        prompts = batch.prompts or [Prompt()] * count
+        conditioning = conditioner([Prompt() if gone else prompt for prompt, gone in zip(prompts, dropped)])
+        place = next(iter(conditioning.slots().values())).device
+        return generator.net.drop(conditioning, dropped.to(place))  # type: ignore[union-attr, operator]

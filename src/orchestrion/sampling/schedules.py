@@ -56,7 +56,16 @@ def log_snr(path: Path, steps: int, sigma_min: float = 0.002, sigma_max: float =
     return Schedule(path, (*(path.level_at(ratio) for ratio in ratios), path.level(0.0)))
 
 
-SCHEDULES: dict[str, Any] = {"even": even, "karras": karras, "log-snr": log_snr}
+def leading(path: Path, steps: int) -> Schedule:
+    """As diffusers spaces the steps of a model of T: each whole T/steps from the data on, the noisiest left out."""
+    _check(steps)
+    total = getattr(path, "steps", 1000)
+    if steps > total:
+        raise UserError(f"this model has {total} noise levels: it can't be sampled in {steps} steps")
+    return at_times(path, [*((i * (total // steps) + 1) / total * path.end for i in reversed(range(steps))), 0.0])
+
+
+SCHEDULES: dict[str, Any] = {"even": even, "leading": leading, "karras": karras, "log-snr": log_snr}
 
 
 def find_schedule(name: str) -> Any:

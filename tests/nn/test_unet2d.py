@@ -1,0 +1,79 @@
+"""The 2-D U-Net against diffusers' own classes, with random weights carried over."""
+
+import pytest
+import torch
+
+from orchestrion.contracts import Conditioning, Continuous
+from orchestrion.errors import UserError
+from orchestrion.nn.unet2d import UNet2dConfig, upsample_and_convolve
+
+SMALL = UNet2dConfig(channels=(16, 32, 32), attention=(False, True, False), layers=2, groups=8)
+SPACE = Continuous(2, 43.0, bands=16)
+
+
+def theirs(**changes):
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    return diffusers.UNet2DModel(
+        in_channels=2, out_channels=2, block_out_channels=(16, 32, 32), layers_per_block=2, norm_num_groups=8,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"), **changes).eval()
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_same_weights_give_the_same_output(padding):
+    peer = theirs(downsample_padding=padding)
+    net = UNet2dConfig(**{**vars(SMALL), "padding": padding}).build(SPACE, None).eval()
+    net.load_state_dict(peer.state_dict())
+    x, steps = torch.randn(2, 2, 16, 24), torch.tensor([3, 777])
+    want = peer(x, steps).sample
+    made = net(x, (steps + 1) / 1000, Conditioning())
+    assert torch.allclose(made, want, atol=1e-4)
+    with torch.no_grad():  # the faster way
+        assert torch.allclose(net.prepared()(x, (steps + 1) / 1000, Conditioning()), want, atol=1e-4)
+
+
+def test_same_weights_give_the_same_output_with_a_prompt():
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    peer = diffusers.UNet2DConditionModel(
+        in_channels=2, out_channels=2, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=10, attention_head_dim=4).eval()
+    net = UNet2dConfig(channels=(16, 32), attention=(True, False), layers=1, groups=8, head_width=4,
+                       cross=10).build(SPACE, None).eval()
+    net.load_state_dict(peer.state_dict())
+    x, steps, sequence = torch.randn(2, 2, 16, 24), torch.tensor([3, 777]), torch.randn(2, 5, 10)
+    want = peer(x, steps, sequence).sample
+    assert torch.allclose(net(x, (steps + 1) / 1000, Conditioning(sequence=sequence)), want, atol=1e-4)
+    with pytest.raises(UserError, match="conditioner"):
+        net(x, steps / 1000, Conditioning())
+
+
+def test_the_prepared_copy_is_half_and_near():
+    torch.manual_seed(0)
+    net = SMALL.build(SPACE, None).eval()
+    x, time = torch.randn(2, 2, 16, 24), torch.tensor([0.2, 0.9])
+    with torch.no_grad():
+        want = net(x, time, Conditioning())
+        with torch.autocast("cpu", torch.bfloat16):
+            half = net.prepared()
+            made = half(x, time, Conditioning())
+    assert half.conv_in.weight.dtype == torch.bfloat16 and net.conv_in.weight.dtype == torch.float32
+    assert (made.float() - want).abs().max() < 0.1 * want.std()
+
+
+def test_upsampling_and_convolving_at_once_is_the_same():
+    x, weight, bias = torch.randn(2, 3, 5, 6), torch.randn(4, 3, 3, 3), torch.randn(4)
+    want = torch.nn.functional.conv2d(torch.nn.functional.interpolate(x, scale_factor=2.0), weight, bias, padding=1)
+    assert torch.allclose(upsample_and_convolve(x, weight, bias), want, atol=1e-5)
+
+
+def test_gradients_flow_and_shapes_that_do_not_fit_are_refused():
+    net = SMALL.build(SPACE, None)
+    net(torch.randn(1, 2, 16, 8), torch.tensor([0.5]), Conditioning()).square().mean().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    with pytest.raises(UserError, match="images"):
+        SMALL.build(Continuous(2, 43.0), None)
+    with pytest.raises(UserError, match="multiple of 4"):
+        SMALL.build(Continuous(2, 43.0, bands=18), None)
