@@ -25,7 +25,7 @@ VARIANTS = {
     "v2 noise": RaveConfig(latents=8, net=dataclasses.replace(NET, noise=RaveNoiseConfig(hidden=8))),
     "discrete": RaveConfig(latents=8, net=NET, bottleneck=QuantisedConfig(codebooks=3, size=16, noise=4)),
     "wasserstein": RaveConfig(latents=8, net=NET, bottleneck=WassersteinConfig(noise=4)),
-    "v3": RaveConfig(latents=8, net=dataclasses.replace(NET, snake=True, adain=True)),
+    "v3": RaveConfig(latents=8, net=dataclasses.replace(NET, snake=True, snake_units=True, adain=True)),
 }
 
 

@@ -12,17 +12,30 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Musika's published .h5 files, or the "
-                                                                            "folders that hold them.")],
+                                                                            "folders that hold them; or RAVE's run "
+                                                                            "folder, .ckpt or .ts.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
     licence: Annotated[str, typer.Option(help="Of these weights, as their authors state it.")] = "unknown",
+    trust: Annotated[bool, typer.Option("--trust", help="Read .ts files too: they hold code that runs.")] = False,
+    sample_rate: Annotated[int | None, typer.Option(help="Of a RAVE checkpoint without its config.gin.")] = None,
 ) -> None:
-    """Turn Musika's published weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
+    """Turn Musika's or RAVE's weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
     from orchestrion.interchange.musika import import_musika
+    from orchestrion.interchange.rave import import_rave, is_rave
     from orchestrion.storage import check_writable, replacing
     from orchestrion.systems.folder import About, check_model_target, save_model
 
     check_writable(output)
     check_model_target(output)
+    if is_rave(sources):
+        rave = import_rave(sources[0], trust, sample_rate)
+        about = About(output.name, summary="RAVE, with weights trained by acids-rave.", licence=licence,
+                      data=f"Imported from {sources[0].name}.")
+        save_model(rave.system, output, about)
+        if rave.unknown:
+            typer.echo(f"not told by the file, so taken as usual: {', '.join(rave.unknown)}", err=True)
+        typer.echo(output)
+        return
     imported = import_musika(*sources)
     about = About(output.name, summary="Musika, with weights that its authors trained.", licence=licence,
                   data=f"Imported from {', '.join(source.name for source in sources)}.")

@@ -67,7 +67,8 @@ class RaveV2Config(RaveNetConfig):
     noise: RaveNoiseConfig | None = None
     kernel: int = 3
     dilations: tuple[tuple[int, ...], ...] = ((1, 3, 9), (1, 3, 9), (1, 3, 9), (1, 3))
-    snake: bool = False  # v3: periodic activations
+    snake: bool = False  # v3: periodic activations, but for those within units
+    snake_units: bool = False  # and there; the reference means to, but its binding doesn't reach them
     adain: bool = False  # v3: style by the statistics of what is heard
 
     def encoder(self, inputs: int, outputs: int, groups: int, causal: bool) -> Streaming:
@@ -98,8 +99,9 @@ class RaveV2Config(RaveNetConfig):
         return Snake(width) if self.snake else Leaky()
 
     def _unit(self, width: int, dilation: int, causal: bool) -> list[nn.Module]:
-        inner = Chain(self._activation(width), Conv(width, width, self.kernel, causal, dilation=dilation),
-                      self._activation(width), Conv(width, width, 1, causal))
+        first, second = (Snake(width) if self.snake_units else Leaky() for _ in range(2))
+        inner = Chain(first, Conv(width, width, self.kernel, causal, dilation=dilation),
+                      second, Conv(width, width, 1, causal))
         return [AdaIN(width), Residual(inner)] if self.adain else [Residual(inner)]
 
 
