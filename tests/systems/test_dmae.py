@@ -2,7 +2,6 @@ import pytest
 import torch
 from overfitting import batch_of, distance, one_clip, train
 
-from orchestrion.audio.spectra import LogMel
 from orchestrion.codecs.diffused import DecodeOptions
 from orchestrion.codecs.dmae import DmaeConfig
 from orchestrion.codecs.upsampler import UpsamplerConfig, resample
@@ -11,12 +10,6 @@ from orchestrion.nn.unet1d import UNet1dConfig
 from orchestrion.systems.dmae import CODECS, CROP, dmae
 from orchestrion.systems.upsampler import upsampler
 from orchestrion.systems.vocoder import vocoder
-
-
-def mel_distance(made, clip, sample_rate):
-    """Mean difference of log-mel spectra, in nepers."""
-    mel = LogMel(sample_rate, 512, 128, 40)
-    return (mel(made) - mel(clip)).abs().mean().item()
 
 
 @pytest.mark.slow
@@ -28,15 +21,13 @@ def test_overfit_one_clip(build):
     system.eval()
 
     def measure():
-        made = codec.decode(codec.encode(clip), clip.shape[-1])
-        return mel_distance(made, clip, codec.sample_rate), distance(made, clip)
+        return distance(codec.decode(codec.encode(clip), clip.shape[-1]), clip)
 
     before = measure()
     first, last = train(system, stage, batch_of(clip, 4), 250)
     after = measure()
-    print(f"{build.__name__}: loss {first:.3f} -> {last:.3f}, mel {before[0]:.2f} -> {after[0]:.2f}, "
-          f"distance {before[1]:.2f} -> {after[1]:.3f}")
-    assert after[0] < 0.6 * before[0] and after[1] < 0.5 < 0.9 < before[1]
+    print(f"{build.__name__}: loss {first:.3f} -> {last:.3f}, distance {before:.2f} -> {after:.3f}")
+    assert after < 0.3 < 0.5 < before
 
 
 def test_latents_and_numbers_are_the_papers():

@@ -6,8 +6,18 @@ from orchestrion.objectives import (
     flow_matching,
     latent_gan,
     musika_codec,
+    noise_ladder,
     rave,
     reconstruction,
 )
 
-__all__ = ["diffused_codec", "diffusion", "flow_matching", "latent_gan", "musika_codec", "rave", "reconstruction"]
+__all__ = [
+    "diffused_codec",
+    "diffusion",
+    "flow_matching",
+    "latent_gan",
+    "musika_codec",
+    "noise_ladder",
+    "rave",
+    "reconstruction",
+]

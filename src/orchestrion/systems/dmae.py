@@ -6,6 +6,8 @@
 figure), `paper32` every 512 (32 times; only its rate is published: its U-Net is the other's, one level less).
 """
 
+import math
+
 from orchestrion.codecs.dmae import DmaeConfig, MagnitudeEncoderConfig
 from orchestrion.nn.unet1d import UNet1dConfig
 from orchestrion.objectives.diffused_codec import DiffusedCodecObjectiveConfig
@@ -43,6 +45,11 @@ def dmae(size: str) -> Recipe:
     codec = CODECS[size]
     return Recipe(system=SystemConfig(codec=codec), stages=(
         codec_stage(size, CROP[size] / codec.sample_rate, STEPS[size], BATCH[size]),))
+
+
+def frame(codec: DmaeConfig) -> int:
+    """Samples of a latent."""
+    return codec.encoder.hop * math.prod(codec.encoder.factors)
 
 
 def codec_stage(size: str, crop: float, steps: int, batch: int) -> Stage:

@@ -7,6 +7,8 @@ its weights' layout is read by `interchange/mousai.py`. The samples are divided 
 set it to your corpus's (`--set system.codec.level=0.08`).
 """
 
+from typing import Literal
+
 from orchestrion.codecs.waveform import WaveformConfig
 from orchestrion.generators.diffusion import DiffusionConfig
 from orchestrion.nn.unet1d import UNet1dConfig
@@ -43,9 +45,11 @@ def waveform(size: str) -> Recipe:
                   stages=(diffusion_stage(size, context / codec.sample_rate, STEPS[size], BATCH[size]),))
 
 
-def diffusion_stage(size: str, crop: float, steps: int, batch: int) -> Stage:
+def diffusion_stage(size: str, crop: float, steps: int, batch: int, on: Literal["audio", "latents"] = "audio",
+                    along: tuple[str, ...] = ()) -> Stage:
     """v-diffusion with the authors' optimiser; Moûsai's other pages use it too. Smaller sizes learn faster."""
     rate = {"nano": 3e-3, "tiny": 5e-4, "small": 2e-4}.get(size, 1e-4)
-    return Stage(name="diffusion", trains="generator", objective=DenoiseConfig(), crop=crop, batch=batch, steps=steps,
-                 learning_rate=rate, betas=(0.95, 0.999), weight_decay=1e-3, warmup=min(500, steps // 10),
-                 schedule="constant" if size == "paper" else "cosine", ema=0.995 if size == "nano" else 0.9995)
+    return Stage(name="diffusion", trains="generator", along=along, on=on, objective=DenoiseConfig(), crop=crop,
+                 batch=batch, steps=steps, learning_rate=rate, betas=(0.95, 0.999), weight_decay=1e-3,
+                 warmup=min(500, steps // 10), schedule="constant" if size == "paper" else "cosine",
+                 ema=0.995 if size == "nano" else 0.9995)
