@@ -5,9 +5,7 @@ import signal
 
 import pytest
 import torch
-from plucks import pluck_corpus
 from safetensors.torch import load_file
-from toys import ToyCodecConfig, toy_model_folder
 
 from orchestrion.conditioners.attributes import AttributesConfig
 from orchestrion.conditioners.text import TextEncoderConfig
@@ -19,6 +17,8 @@ from orchestrion.playing.model import Model
 from orchestrion.systems.system import Recipe, Stage, SystemConfig
 from orchestrion.training.run import Run, TrainOptions
 from orchestrion.training.start import Start
+from plucks import pluck_corpus
+from toys import ToyCodecConfig, toy_model_folder
 from training.conftest import Quiet
 
 FP32 = TrainOptions(precision="fp32", device="cpu", demo_minutes=1e9)

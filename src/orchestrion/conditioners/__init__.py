@@ -1,5 +1,5 @@
 """Prompts to conditioning. A new conditioner is one file here and one line below."""
 
-from orchestrion.conditioners import attributes, text
+from orchestrion.conditioners import attributes, text, text_clap, text_t5
 
-__all__ = ["attributes", "text"]
+__all__ = ["attributes", "text", "text_clap", "text_t5"]

@@ -15,9 +15,10 @@ from orchestrion.audio import Audio
 from orchestrion.audio.files import Writer
 from orchestrion.audio.levels import below_ceiling
 from orchestrion.contracts import Conditioning, Generator, Progress, Prompt
-from orchestrion.errors import UserError, did_you_mean
-from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together, reach
 from orchestrion.devices import choose_device, choose_dtype
+from orchestrion.errors import UserError, did_you_mean
+from orchestrion.playing import edits
+from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together, reach
 from orchestrion.playing.provenance import prompt_record, provenance
 from orchestrion.systems.folder import About, LoadedModel, load_model, weights_hash
 from orchestrion.systems.shelf import HUB, aliases, bundled_models, find_model
@@ -174,6 +175,24 @@ class Model:
                                 f"{did_you_mean(name, known)}")
         merged = {name: value for name, value in self.about.defaults.items() if name in known} | wanted
         return self.generator.options(**merged) if known else None
+
+    # Editing
+
+    def continue_audio(self, audio: Audio, duration: float = 10.0, how: edits.How | None = None) -> Audio:
+        """The clip, and `duration` seconds more that follow from it; its own samples stay as they are."""
+        return edits.continue_audio(self, audio, duration, how)
+
+    def inpaint(self, audio: Audio, start: float, stop: float, how: edits.How | None = None) -> Audio:
+        """The clip with the seconds from `start` to `stop` made anew; the other samples stay as they are."""
+        return edits.inpaint(self, audio, start, stop, how)
+
+    def vary(self, audio: Audio, strength: float = 0.5, how: edits.How | None = None) -> Audio:
+        """The clip played otherwise, or, with a prompt, as the prompt says: strength 0 changes nothing, 1 all."""
+        return edits.vary(self, audio, strength, how)
+
+    def interpolate(self, first: Audio, second: Audio, share: float = 0.5, how: edits.How | None = None) -> Audio:
+        """What lies `share` of the way from the first clip to the second."""
+        return edits.interpolate(self, first, second, share, how)
 
     # Codec
 

@@ -14,20 +14,21 @@ from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.playing.model import Model, check_duration
 from orchestrion.playing.provenance import command_line
 from orchestrion.storage import check_writable
-from orchestrion.systems.shelf import find_model
+from orchestrion.systems.shelf import default_model, find_model
 
 
 @dataclass(frozen=True)
 class Request:
-    """seed None: any. output None: named by model and seed. options: by the generator's own names, None
-    where the model is to choose."""
+    """model None: the bundled one, that takes prompts where there is one. seed None: any. output None: named by
+    model and seed. options: by the generator's own names, None where the model is to choose."""
 
-    model: str
+    model: str | None = None
     duration: float = 20.0  # seconds
     seed: int | None = None
     count: int = 1
     output: Path | None = None
     prompt: str | None = None
+    negative: str | None = None  # what to lead away from
     attributes: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
@@ -49,16 +50,17 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
     if request.output is not None:
         output_format(request.output)
         check_writable(request.output)
-    find_model(request.model)
+    name = request.model or default_model(bool(request.prompt or request.negative or request.attributes))
+    find_model(name)
     started = time.perf_counter()
-    model = Model.load(request.model, request.device, request.dtype)
+    model = Model.load(name, request.device, request.dtype)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     output = request.output or Path(f"{model.name}-{seed}.wav")
     output_format(output, model.sample_rate, model.channels)
     check_writable(output)
     paths = numbered(output, request.count)
     loaded = time.perf_counter()
-    prompt = Prompt(text=request.prompt, attributes=request.attributes)
+    prompt = Prompt(text=request.prompt, negative=request.negative, attributes=request.attributes)
     model.write_batch(paths, [prompt] * request.count, request.duration, range(seed, seed + request.count),
                       request.options, progress, again(request, model, seed, output), request.loop)
     spent = time.perf_counter() - loaded
@@ -70,7 +72,7 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
 def again(request: Request, model: Model, seed: int, output: Path) -> str:
     """The command that makes the same files: every choice explicit, the model by where it is."""
     chosen = {name: value for name, value in request.options.items() if value is not None}
-    options: dict[str, Any] = {"p": request.prompt,
+    options: dict[str, Any] = {"p": request.prompt, "negative": request.negative,
                                "a": [f"{k}={v:g}" for k, v in request.attributes.items()],
                                "d": float(request.duration), "seed": seed,
                                "n": request.count if request.count > 1 else None, **chosen,

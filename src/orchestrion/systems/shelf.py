@@ -24,6 +24,16 @@ def aliases() -> dict[str, str]:
     return json.loads(table.read_text()) if table.is_file() else {}
 
 
+def default_model(prompted: bool) -> str:
+    """The bundled model for those who name none: the one that takes prompts, where there is a prompt."""
+    if not prompted:
+        return "piano"
+    if "text" not in aliases():
+        raise UserError("no text model comes with this version of Orchestrion: name a model that takes prompts, such "
+                        "as a folder that `orchestrion train orchestra` wrote")
+    return "text"
+
+
 def find_model(name: str | Path) -> Path:
     """The folder of a model: a bundled one by name, a folder by path, or `hf:owner/name` from the Hub."""
     text = str(name)
