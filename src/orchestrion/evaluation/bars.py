@@ -17,7 +17,12 @@ def bar_similarity(clip: Clip, sample_rate: int) -> float:
     Chroma frames are compressed by a square root and freed of the clip's mean chroma, so that staying in
     one key is not yet repetition: 1 for a loop, near 0 for what never returns or never changes.
     """
-    frames = chroma(mono(clip), sample_rate).sqrt()
+    return bar_similarity_of(chroma(mono(clip), sample_rate), sample_rate)
+
+
+def bar_similarity_of(energy: Tensor, sample_rate: int) -> float:
+    """The same, from a chroma `[12 n]` that is known already."""
+    frames = energy.sqrt()
     frames = frames - frames.mean(1, keepdim=True)
     second = sample_rate / HOP
     lags = range(round(SHORTEST * second), min(round(LONGEST * second), frames.shape[1] // 2) + 1)

@@ -44,7 +44,11 @@ def chroma_entropy(clip: Clip, sample_rate: int) -> float:
 
     Taken per frame, since over a whole clip music uses most classes and noise could not be told from it.
     """
-    energy = chroma(clip, sample_rate)
+    return chroma_entropy_of(chroma(clip, sample_rate))
+
+
+def chroma_entropy_of(energy: Tensor) -> float:
+    """The same, from a chroma `[12 n]` that is known already."""
     total = energy.sum(0)
     if total.max() < TINY:
         return 0.0

@@ -202,6 +202,12 @@ def reconstruction(clips: Clips, pairs: int = PAIRS) -> list[Measured]:
     return [Measured(name, float(np.mean(values)), *mean_interval(values, groups)) for name, values in columns.items()]
 
 
+def beside_itself(clips: Clips) -> list[Measured]:
+    """The ceiling of reconstruction: what the distances give for nothing changed. Endless SI-SDR is left out."""
+    same = reconstruction(replace(clips, originals=clips.audio), pairs=1)
+    return [figure for figure in same if figure.metric != "SI-SDR"]
+
+
 def beside_the_ends(figures: Sequence[Measured], ceiling: Sequence[Measured],
                     floor: Sequence[Measured]) -> list[Measured]:
     """Adds the warning that a figure's interval spans more than half of the way from the ceiling to the floor."""

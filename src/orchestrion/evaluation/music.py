@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from orchestrion.contracts import Metric
-from orchestrion.evaluation.bars import BarSimilarity, bar_similarity
-from orchestrion.evaluation.chroma import ChromaEntropy, chroma_entropy
+from orchestrion.evaluation.bars import BarSimilarity, bar_similarity_of
+from orchestrion.evaluation.chroma import ChromaEntropy, chroma, chroma_entropy_of
 from orchestrion.evaluation.flatness import Flatness, flatness
 from orchestrion.evaluation.level_spread import LevelSpread, level_spread
-from orchestrion.evaluation.onsets import OnsetRate, onset_rate
-from orchestrion.evaluation.pulse import PulseClarity, pulse
+from orchestrion.evaluation.onsets import OnsetRate, onset_strength, peaks
+from orchestrion.evaluation.pulse import PulseClarity, pulse_of
 from orchestrion.evaluation.signals import Clip, mean, mono
 
 CHECKS: tuple[Metric, ...] = (
@@ -21,11 +21,12 @@ CHECKS: tuple[Metric, ...] = (
 def music_checks(clip: Clip, sample_rate: int) -> dict[str, float]:
     """{name: value} of one clip `[c t]`, for training demos and tables. Units: see each metric's file."""
     audio = mono(clip)
-    return {"onset rate": onset_rate(audio, sample_rate),
+    strength, energy = onset_strength(audio, sample_rate), chroma(audio, sample_rate)
+    return {"onset rate": len(peaks(strength)) / (len(audio) / sample_rate),
             "spectral flatness": flatness(audio),
-            "chroma entropy": chroma_entropy(audio, sample_rate),
-            "pulse clarity": pulse(audio, sample_rate)[0],
-            "bar similarity": bar_similarity(audio, sample_rate),
+            "chroma entropy": chroma_entropy_of(energy),
+            "pulse clarity": pulse_of(strength)[0],
+            "bar similarity": bar_similarity_of(energy, sample_rate),
             "level spread": mean(level_spread(audio, sample_rate))}
 
 

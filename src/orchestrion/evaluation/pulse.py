@@ -33,7 +33,11 @@ def pulse(clip: Clip, sample_rate: int) -> tuple[float, float]:
 
     1 for a machine's beat, near 0 where attacks come anyhow; 0 where there is no peak at all.
     """
-    strength = onset_strength(mono(clip), sample_rate)
+    return pulse_of(onset_strength(mono(clip), sample_rate))
+
+
+def pulse_of(strength: Tensor) -> tuple[float, float]:
+    """The same, from an onset strength `[n]` that is known already."""
     lags = min(round(LONGEST * FRAME_RATE) + 1, len(strength) // 2)
     line = autocorrelation(strength, lags)
     inner = line[1:-1]
