@@ -230,6 +230,19 @@ class Codec(nn.Module):
         return round(self.sample_rate / self.space.rate)
 
 
+class StreamingCodec(Codec):
+    """A codec that also takes sound as it comes: block after block it gives what it gives for the whole."""
+
+    def encode_stream(self, audio: Tensor, state: Any = None, final: bool = False) -> tuple[Tensor, Any]:
+        """The next samples `[b c t]`, of any number -> the latents or tokens that they complete, and the state for the
+        next call. state: None at the beginning. final: nothing follows."""
+        raise NotImplementedError
+
+    def decode_stream(self, latents: Tensor, state: Any = None, final: bool = False) -> tuple[Tensor, Any]:
+        """The next latents or tokens `[b d n]` -> the samples that they complete `[b c t]`, and the state."""
+        raise NotImplementedError
+
+
 # Conditioners and generators
 
 
@@ -271,6 +284,12 @@ class Generator(nn.Module):
 
         One seed per clip: a clip is the same alone and in a batch.
         """
+        raise NotImplementedError
+
+    def interpolate(self, first: Tensor, second: Tensor, shares: list[float], conditioning: Conditioning,
+                    options: Any = None, progress: Progress | None = None) -> Tensor:
+        """With the capability "interpolate": what lies between two clips' latents `[1 …]`, one clip for every share
+        from 0 (the first) to 1 (the second)."""
         raise NotImplementedError
 
 

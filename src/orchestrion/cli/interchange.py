@@ -1,13 +1,16 @@
-"""`import`: other tools' weights into a model folder."""
+"""`import` and `export`: other tools' weights into a model folder, and models into other tools."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrion.cli.shared import ModelName
+
 
 def register(app: typer.Typer) -> None:
     app.command("import")(import_)
+    app.command()(export)
 
 
 def import_(
@@ -46,3 +49,31 @@ def import_(
         with replacing(output / "objective.safetensors") as part:  # the critic, to go on training with
             save_file({name: value.contiguous() for name, value in imported.objective.items()}, part)
     typer.echo(output)
+
+
+def export(
+    model: ModelName,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write; .onnx makes two of it.")],
+    to: Annotated[str, typer.Option("--to", help="torchscript (nn~ in Max, Pure Data) or onnx.")] = "torchscript",
+    fidelity: Annotated[float | None, typer.Option(help="Only the latents that explain this share of what varies, "
+                                                        "such as 0.95.")] = None,
+) -> None:
+    """Export a RAVE, compared in another process before it is written: orchestrion export my-rave -o my-rave.ts"""
+    from orchestrion.errors import UserError, did_you_mean
+    from orchestrion.interchange.nn_tilde import export_onnx, export_torchscript
+    from orchestrion.storage import check_writable
+    from orchestrion.systems.folder import load_model
+    from orchestrion.systems.shelf import find_model
+
+    exporters = {"torchscript": export_torchscript, "onnx": export_onnx}
+    if to not in exporters:
+        raise UserError(f"there is no export to {to!r}; {did_you_mean(to, exporters)}")
+    check_writable(output)
+    system = load_model(find_model(model)).system
+    if fidelity is not None:
+        if not hasattr(system.codec, "keep"):
+            raise UserError(f"{model}'s latents aren't ordered by importance, so --fidelity has no meaning")
+        typer.echo(f"{system.codec.keep(fidelity)} latents are kept", err=True)  # type: ignore[operator]
+    difference = exporters[to](system, output)
+    typer.echo(output)
+    typer.echo(f"compared in a clean process: differs by {difference:.1e} at most", err=True)

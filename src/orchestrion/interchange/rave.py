@@ -1,8 +1,8 @@
 """RAVE's own checkpoints (acids-rave's `.ckpt` with `config.gin`) and exported `.ts` files into our codec.
 
-Widths, ratios and the kind of model are read from the weights' shapes; sample rate, dilations and causality, which leave
-no trace there, from `config.gin` beside the checkpoint or from what the exported file says of itself. Layers are filled
-in order. The critics are not read: the second stage begins with fresh ones.
+Widths, ratios and the kind of model are read from the weights' shapes; sample rate, dilations and causality, which
+leave no trace there, from `config.gin` beside the checkpoint or from what the exported file says of itself. Layers are
+filled in order. The critics are not read: the second stage begins with fresh ones.
 """
 
 import ast
@@ -91,8 +91,9 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path} can't be read as a checkpoint of weights ({' '.join(str(error).split())[:200]}): fetch "
-                        "it again, or export it to .ts with acids-rave and import that with --trust") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} can't be read as a checkpoint of weights ({reason}): fetch it again, or "
+                        "export it to .ts with acids-rave and import that with --trust") from error
     state = data.get("state_dict", data) if isinstance(data, dict) else None
     averaged = data.get("callbacks", {}).get("EMA", {}) if isinstance(data, dict) else {}
     if isinstance(state, dict) and isinstance(averaged, dict):

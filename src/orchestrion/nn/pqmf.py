@@ -7,6 +7,7 @@ form: of frames of as many samples as there are bands, so that no sample is comp
 """
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -75,6 +76,7 @@ class PQMF(nn.Module):
     def __init__(self, bands: int = 16, attenuation: float = 100.0, causal: bool = False) -> None:
         super().__init__()
         self.bands = bands
+        self.kept: dict[str, tuple[object, Tensor]] = {}
         self.register_buffer("filters", filter_bank(attenuation, bands))  # saved: imported models have their own
         self.left, self.right = pads(self.filters.shape[1] // bands + 1, 1, causal)
         signs = torch.ones(1, bands, 1, 2)
@@ -83,10 +85,31 @@ class PQMF(nn.Module):
 
     def analysis(self) -> Tensor:
         """The filters in polyphase form, as `conv2d` takes them `[k m 1 n]`; n frames, one more for the middle."""
+        if torch.jit.is_scripting():
+            return self._analysis()
+        else:
+            return self._kept("analysis", self._analysis)
+
+    def synthesis(self) -> Tensor:
+        if torch.jit.is_scripting():
+            return self._synthesis()
+        else:
+            return self._kept("synthesis", self._synthesis)
+
+    @torch.jit.unused
+    def _kept(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """From the shelf, where the filters are still those that it was made of."""
+        state = (self.filters.data_ptr(), 0 if self.filters.is_inference() else self.filters._version)
+        if name not in self.kept or self.kept[name][0] != state:
+            with torch.inference_mode(False), torch.no_grad():  # to be of use in training too
+                self.kept[name] = (state, make())
+        return self.kept[name][1]
+
+    def _analysis(self) -> Tensor:
         frames = nn.functional.pad(self.filters, (0, self.bands)).reshape(self.bands, -1, self.bands)
         return _channels_last(frames.permute(0, 2, 1))
 
-    def synthesis(self) -> Tensor:
+    def _synthesis(self) -> Tensor:
         frames = nn.functional.pad(self.filters.flip(-1), (0, self.bands)).reshape(self.bands, -1, self.bands)
         return _channels_last(frames.permute(2, 0, 1).flip(0) * self.bands)
 

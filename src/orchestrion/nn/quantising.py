@@ -66,7 +66,7 @@ class ResidualQuantiser(nn.Module):
             total = total + nn.functional.embedding(tokens[:, i], book.codes)  # type: ignore[arg-type]
         return total.transpose(1, 2)
 
-    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def quantise(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """-> quantised latents that pass the gradient on, and the commitment: the mean squared distance to the codes,
         summed over codebooks. While training, the codebooks follow."""
         rest = latents.float().transpose(1, 2)

@@ -86,7 +86,8 @@ class Weight(nn.Module):
         name = f"{upsampling} {dtype}"
         found = self.kept.get(name)
         if found is None or found[0] != state:
-            value = _laid_out(self().detach(), upsampling).to(dtype).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode(False), torch.no_grad():  # to be of use in training too
+                value = _laid_out(self(), upsampling).to(dtype).contiguous(memory_format=torch.channels_last)
             self.kept = {name: (state, value)}
             return value
         return found[1]

@@ -85,5 +85,5 @@ class Quantised(Bottleneck):
         self.quantiser = ResidualQuantiser(config.codebooks, config.size, latents)
 
     def sample(self, encoded: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        quantised, commitment = self.quantiser(encoded)
+        quantised, commitment = self.quantiser.quantise(encoded)
         return quantised, {"commitment": commitment}

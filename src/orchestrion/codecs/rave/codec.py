@@ -18,7 +18,7 @@ from torch import Tensor
 
 from orchestrion.codecs.rave.bottlenecks import BottleneckConfig, Quantised, QuantisedConfig, VariationalConfig
 from orchestrion.codecs.rave.networks import AdaIN, Decoder, RaveNetConfig, RaveV2Config
-from orchestrion.contracts import Codec, CodecConfig, Continuous, Discrete, Exact, Reconstruction, Space
+from orchestrion.contracts import CodecConfig, Continuous, Discrete, Exact, Reconstruction, Space, StreamingCodec
 from orchestrion.errors import UserError
 from orchestrion.nn.noise import normal_noise, uniform_noise
 from orchestrion.nn.pqmf import PQMF
@@ -43,7 +43,7 @@ class RaveConfig(CodecConfig):
         return RaveCodec(self)
 
 
-class RaveCodec(Codec):
+class RaveCodec(StreamingCodec):
     def __init__(self, config: RaveConfig) -> None:
         if config.rank > config.latents:
             raise UserError(f"rank {config.rank} is more than the {config.latents} latents that this RAVE has")
@@ -134,7 +134,6 @@ class RaveCodec(Codec):
         return self
 
     def encode_stream(self, audio: Tensor, state: State | None = None, final: bool = False) -> tuple[Tensor, State]:
-        """The next samples `[b c t]`, of any number -> the latents or tokens that they complete, and the state."""
         (past,), new = state or ([],), list[Tensor]()
         bands = self.pqmf.stream(rearrange(audio, "b c t -> (b c) 1 t"), past, new, final)
         bands = rearrange(bands, "(b c) k 1 t -> b (c k) 1 t", c=self.channels)
@@ -142,7 +141,6 @@ class RaveCodec(Codec):
         return self._coded(encoded), (new,)
 
     def decode_stream(self, latents: Tensor, state: State | None = None, final: bool = False) -> tuple[Tensor, State]:
-        """The next latents or tokens `[b d n]` -> the samples that they complete `[b c t]`, and the state."""
         (past,), new = state or ([],), list[Tensor]()
         heard, noise = self._heard(latents), self._noise(latents)
         bands = self.decoder.stream(_rows(heard), noise.unsqueeze(2), past, new, final)

@@ -1,0 +1,148 @@
+"""`transfer` and `interpolate`: sounds through a model's latents, whole or as they come."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrion.cli.shared import Device, Dtype, ModelName, numbers
+from orchestrion.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from orchestrion.audio import Audio
+    from orchestrion.playing import Model
+    from orchestrion.playing.transfer import LatentEdit
+
+Target = Annotated[Path, typer.Option("-o", "--output", help="The file to write; with --stream, - is stdout.")]
+Fidelity = Annotated[float | None, typer.Option(help="Code only the latents that explain this share of what varies, "
+                                                     "such as 0.95 (RAVE).")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(transfer)
+    app.command()(interpolate)
+
+
+def transfer(
+    model: ModelName,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Any sound; with --stream, - is stdin.")],
+    output: Target,
+    fidelity: Fidelity = None,
+    scale: Annotated[list[str] | None, typer.Option(metavar="LATENT=FACTOR", help="Multiply a latent, or all: "
+                                                                                  "0=1.5, all=0.8.")] = None,
+    bias: Annotated[list[str] | None, typer.Option(metavar="LATENT=NUMBER", help="Move a latent: 0=-1.")] = None,
+    noise: Annotated[float, typer.Option(help="Add noise of this size to the latents.")] = 0.0,
+    style: Annotated[Path | None, typer.Option(help="A sound whose style to take (RAVE v3).")] = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Block by block, as on stage; reports latency and overruns. "
+                                         "stdin and stdout carry 32-bit floats at the model's rate.")] = False,
+    block: Annotated[int, typer.Option(min=1, help="Samples in a block, with --stream.")] = 2048,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Play any sound with a model's timbre: orchestrion transfer my-rave voice.wav -o violin.wav"""
+    from orchestrion.playing import Model
+    from orchestrion.playing.transfer import LatentEdit, keep_fidelity
+    from orchestrion.playing.transfer import transfer as whole
+
+    live = "-" in (str(source), str(output))
+    if live and not stream:
+        raise UserError("- stands for stdin or stdout only with --stream")
+    if stream and style is not None:
+        raise UserError("--style hears the whole sound first, so it can't be had with --stream")
+    audio = None if str(source) == "-" else _read(source)
+    if str(output) != "-":
+        _check(output)
+    loaded = Model.load(model, device, dtype)
+    keep_fidelity(loaded, fidelity)
+    edit = LatentEdit(_latents(scale, "--scale"), _latents(bias, "--bias"), noise)
+    if audio is not None and audio.sample_rate != loaded.sample_rate:
+        typer.echo(f"{source} is resampled from {audio.sample_rate} to {loaded.sample_rate} Hz", err=True)
+    if stream:
+        _stream(loaded, audio, output, edit, block)
+        return
+    assert audio is not None
+    typer.echo(whole(loaded, audio, edit, _read(style) if style else None).write(output))
+
+
+def interpolate(
+    model: ModelName,
+    first: Annotated[Path, typer.Argument(metavar="IN")],
+    second: Annotated[Path, typer.Argument(metavar="IN")],
+    output: Target,
+    mix: Annotated[float, typer.Option(help="0 is the first sound, 1 the second.")] = 0.5,
+    fidelity: Fidelity = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Make a sound between two: orchestrion interpolate my-rave a.wav b.wav -o between.wav"""
+    from orchestrion.playing import Model
+    from orchestrion.playing.transfer import interpolate as between
+    from orchestrion.playing.transfer import keep_fidelity
+
+    sounds = _read(first), _read(second)
+    _check(output)
+    loaded = Model.load(model, device, dtype)
+    keep_fidelity(loaded, fidelity)
+    typer.echo(between(loaded, *sounds, mix).write(output))
+
+
+def _stream(model: "Model", audio: "Audio | None", output: Path, edit: "LatentEdit", size: int) -> None:
+    from orchestrion.audio.files import Writer
+    from orchestrion.playing.streaming import Report, Stream, cut, play
+
+    stream, report = Stream(model, size, edit), Report(size / model.sample_rate)
+    if audio is None:
+        blocks = _from_stdin(model.channels, size)
+    else:
+        fitting = audio.resample(model.sample_rate).to_channels(model.channels)
+        blocks = cut(fitting.samples, size)
+    played = play(stream, blocks, size, report)
+    if str(output) == "-":
+        for made in played:
+            sys.stdout.buffer.write(made.T.contiguous().numpy().tobytes())
+            sys.stdout.buffer.flush()
+    else:
+        with Writer(output, model.sample_rate, model.channels, model.record("transfer", block=size)) as writer:
+            for made in played:
+                writer.write(made)
+        typer.echo(output)
+    typer.echo(str(report), err=True)
+
+
+def _from_stdin(channels: int, size: int) -> Iterator["Tensor"]:
+    """Interleaved 32-bit floats -> blocks `[c size]`, until the input ends."""
+    import numpy as np
+    import torch
+
+    while data := sys.stdin.buffer.read(4 * channels * size):
+        samples = np.zeros(channels * size, np.float32)
+        known = np.frombuffer(data[: len(data) // (4 * channels) * 4 * channels], np.float32)
+        samples[: len(known)] = known
+        yield torch.from_numpy(samples.reshape(size, channels).T.copy())
+
+
+def _latents(pairs: list[str] | None, flag: str) -> dict[int, float]:
+    found = {}
+    for name, value in numbers(pairs or [], flag).items():
+        if name != "all" and not name.isdigit():
+            raise UserError(f"{flag} takes the number of a latent, or all, such as 0=1.5, not {name!r}")
+        found[-1 if name == "all" else int(name)] = value
+    return found
+
+
+def _read(path: Path) -> "Audio":
+    from orchestrion.audio import Audio
+
+    return Audio.read(path)
+
+
+def _check(output: Path) -> None:
+    from orchestrion.audio.files import output_format
+    from orchestrion.storage import check_writable
+
+    output_format(output)
+    check_writable(output)
