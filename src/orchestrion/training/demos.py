@@ -1,5 +1,6 @@
 """What a stage sounds like so far: clips and their spectrogram pictures, into the run folder."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -14,17 +15,18 @@ SECONDS = 6.0
 
 
 @torch.no_grad()
-def write_demo(system: System, real: Batch, folder: Path, step: int) -> Path:
-    """A codec: real clips `[b c t]` above their reconstructions. A generator: clips from seeds 0 and 1, for
-    the prompts of the real clips. -> the picture; the sounds lie beside it."""
+def write_demo(system: System, real: Batch, folder: Path, step: int, codec_alone: bool = False) -> Path:
+    """A codec, or with `codec_alone` that of a generator still to be trained: real clips `[b c t]` above their
+    reconstructions. A generator: clips from seeds 0 and 1, for the prompts of the real clips. -> the picture; the
+    sounds lie beside it."""
     codec = system.codec
     device = codec.mean.device
     assert real.audio is not None
     clips = [Audio(clip, codec.sample_rate) for clip in real.audio[:2]]
-    if system.generator is None:
+    if system.generator is None or codec_alone:
         made = codec.decode(codec.encode(real.audio[:2].to(device)), real.audio.shape[-1])
     else:
-        multiple = system.generator.multiple_of
+        multiple = math.lcm(system.generator.multiple_of, max(1, codec.multiple_of // codec.frame))
         frames = -(-real.audio.shape[-1] // (codec.frame * multiple)) * multiple
         prompts = (real.prompts or [Prompt(), Prompt()])[:2]
         conditioning = system.conditioner.guided(prompts) if system.conditioner else Conditioning()
