@@ -213,14 +213,15 @@ class Run:
     def _demo(self, system: System, loop: Loop | None, place: Path, step: int | None = None) -> None:
         """`loop`: whose averaged weights are to be heard, while the stage goes on with its own."""
         real = AudioCrops(self.corpus, "validation", round(SECONDS * self.corpus.sample_rate), 1).batch(0, 2)
+        codec_alone = self.recipe.stage(place.name).trains.partition(".")[0] == "codec"
         if loop is None:
-            write_demo(system, real, place / "demos", step or 0)
+            write_demo(system, real, place / "demos", step or 0, codec_alone)
             return
         own = {name: tensor.clone() for name, tensor in loop.part.state_dict().items()}
         loop.part.load_state_dict(loop.average)
         system.eval()
         try:
-            write_demo(system, real, place / "demos", loop.step)
+            write_demo(system, real, place / "demos", loop.step, codec_alone)
         finally:
             loop.part.load_state_dict(own)
 
