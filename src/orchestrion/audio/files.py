@@ -107,8 +107,9 @@ class Writer:
     """
 
     def __init__(self, path: str | Path, sample_rate: int, channels: int,
-                 provenance: dict[str, Any] | None = None) -> None:
-        self.path, self.sample_rate, self.channels = Path(path), sample_rate, channels
+                 provenance: dict[str, Any] | None = None, exact: bool = False) -> None:
+        """exact: the samples as they are, whatever their peaks (those of a file that is edited)."""
+        self.path, self.sample_rate, self.channels, self.exact = Path(path), sample_rate, channels, exact
         self.provenance = provenance
         self.format = output_format(path, sample_rate, channels)
         check_writable(path)
@@ -137,7 +138,8 @@ class Writer:
             self._spool.close()
 
     def _finish(self) -> None:
-        gain = ceiling_gain(self.meter.peak(), LOSSY_CEILING_DB if self.format.lossy else CEILING_DB)
+        ceiling = LOSSY_CEILING_DB if self.format.lossy else CEILING_DB
+        gain = 1.0 if self.exact else ceiling_gain(self.meter.peak(), ceiling)
         self._spool.seek(0)
         with replacing(self.path) as part:
             try:

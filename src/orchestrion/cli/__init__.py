@@ -11,14 +11,26 @@ from typing import Annotated
 
 import typer
 
-from orchestrion.cli import catalogue, codec, doctor, evaluate, generate, interchange, prepare, train
+from orchestrion.cli import (
+    catalogue,
+    codec,
+    doctor,
+    edits,
+    embed,
+    evaluate,
+    generate,
+    interchange,
+    prepare,
+    train,
+    transfer,
+)
 from orchestrion.errors import UserError
 
 app = typer.Typer(name="orchestrion", add_completion=False,
                   pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
                   help="Train and play neural audio generators.")
 UsageError = typer.BadParameter.__bases__[0]  # typer carries its own click since 0.25, click's before that
-for group in (generate, prepare, train, codec, interchange, evaluate, catalogue, doctor):
+for group in (generate, edits, prepare, train, codec, transfer, embed, interchange, evaluate, catalogue, doctor):
     group.register(app)
 
 

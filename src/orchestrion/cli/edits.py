@@ -1,0 +1,71 @@
+"""`continue`, `inpaint`, `vary`: sound that is there already, made further."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrion.cli.generate import Scale, Seed, Shift, Steps, report
+from orchestrion.cli.shared import Device, Dtype, Output, progress_bar
+
+if TYPE_CHECKING:
+    from orchestrion.playing.editing import EditRequest, Verb
+
+One = Annotated[list[str], typer.Argument(metavar="[MODEL] FILE", help="The file to edit; before it, if it is not to "
+                                                                       "be piano, the model.")]
+Count = Annotated[int, typer.Option("-n", "--count", min=1, help="Files; each from its own seed, the next number "
+                                                                 "after the one before.")]
+Words = Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words, for models that take them.")]
+Solver = Annotated[str | None, typer.Option("--solver", help="Of the model's family; see docs/diffusion.md.")]
+Strength = Annotated[float, typer.Option("--strength", "--init-noise-level", help="0 changes nothing, 1 everything.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("continue")(continue_)
+    for verb in (inpaint, vary):
+        app.command()(verb)
+
+
+def continue_(words: One, duration: Annotated[float, typer.Option("-d", "--duration", help="Seconds more.")] = 10.0,
+              prompt: Words = None, seed: Seed = None, count: Count = 1, steps: Steps = None, solver: Solver = None,
+              shift: Shift = None, cfg_scale: Scale = None, output: Output = None, device: Device = "auto",
+              dtype: Dtype = "auto") -> None:
+    """Play on from where a file ends: orchestrion continue song.wav -d 20 -o longer.wav"""
+    from orchestrion.playing.editing import CONTINUE, EditRequest
+
+    options = {"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale}
+    _edit(CONTINUE, EditRequest(words, {"duration": duration}, seed, count, output, prompt, options, device, dtype))
+
+
+def inpaint(words: One, start: Annotated[float, typer.Option("--from", help="Second at which the new part begins.")],
+            stop: Annotated[float, typer.Option("--to", help="Second at which it ends.")], prompt: Words = None,
+            seed: Seed = None, count: Count = 1, steps: Steps = None, solver: Solver = None, shift: Shift = None,
+            cfg_scale: Scale = None,
+            resamples: Annotated[int | None, typer.Option("--resamples", help="How often each step is taken, so that "
+                                                          "the new fits the old (diffusion).")] = None,
+            output: Output = None, device: Device = "auto", dtype: Dtype = "auto") -> None:
+    """Make a part of a file anew: orchestrion inpaint song.wav --from 8 --to 12 -o mended.wav"""
+    from orchestrion.playing.editing import INPAINT, EditRequest
+
+    options = {"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale, "resamples": resamples}
+    _edit(INPAINT, EditRequest(words, {"start": start, "stop": stop}, seed, count, output, prompt, options, device,
+                               dtype))
+
+
+def vary(words: One, strength: Strength = 0.5, prompt: Words = None, seed: Seed = None, count: Count = 1,
+         steps: Steps = None, solver: Solver = None, shift: Shift = None, cfg_scale: Scale = None,
+         output: Output = None, device: Device = "auto", dtype: Dtype = "auto") -> None:
+    """Play a file otherwise, or as a prompt says: orchestrion vary song.wav --strength 0.4 -o variation.wav"""
+    from orchestrion.playing.editing import VARY, EditRequest
+
+    options = {"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale}
+    _edit(VARY, EditRequest(words, {"strength": strength}, seed, count, output, prompt, options, device, dtype))
+
+
+def _edit(verb: "Verb", request: "EditRequest") -> None:
+    from orchestrion.playing.editing import edit_files
+
+    with progress_bar(verb.name) as progress:
+        made = edit_files(verb, request, progress)
+    report(made.paths, made.summary, plot=False)
+
+

@@ -1,0 +1,92 @@
+import os
+import shlex
+
+import pytest
+import torch
+
+from editing_toys import EditingToyConfig, music
+from orchestrion import Audio
+from orchestrion.cli import main
+from orchestrion.systems import shelf
+from orchestrion.systems.folder import About, save_model
+from orchestrion.systems.system import SystemConfig
+from toys import ToyCodecConfig, toy_model_folder
+
+
+@pytest.fixture(autouse=True)
+def bundled(tmp_path, monkeypatch):
+    """A shelf with a toy that can edit, called piano too, one that can't, and a folder with a file to work in."""
+    toy_model_folder(tmp_path / "models" / "toy")
+    system = SystemConfig(codec=ToyCodecConfig(channels=1), generator=EditingToyConfig()).build().eval()
+    save_model(system, tmp_path / "models" / "editor", About(name="editor", licence="MIT", data="noise"))
+    (tmp_path / "models" / "aliases.json").write_text('{"piano": "editor"}')
+    monkeypatch.setattr(shelf, "BUNDLED", tmp_path / "models")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    music(2.0).write("in.wav")
+    music(3.0, seed=1).write("other.flac")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def orchestrion(capsys):
+    def run(line):
+        with pytest.raises(SystemExit) as caught:
+            main(shlex.split(line))
+        out = capsys.readouterr()
+        return caught.value.code, out.out, out.err
+
+    return run
+
+
+@pytest.mark.parametrize("line", [
+    "continue in.wav -d 1 --seed 3 -o out.wav",
+    "continue editor in.wav -d 1 -o out.flac",  # any seed: the file tells which
+    "inpaint in.wav --from 0.5 --to 1 --seed 2 -n 2 -o out.wav",
+    "vary in.wav --strength 0.3 --seed 2 --steps 7 -o out.wav",
+])
+def test_what_inspect_prints_makes_the_same_samples(orchestrion, line):
+    code, out, err = orchestrion(line)
+    assert code == 0, err
+    path = out.split()[-1]
+    first = Audio.read(path)
+    _, told, _ = orchestrion(f"inspect {path}")
+    os.remove(path)
+    command = told.strip().splitlines()[-1]
+    code, _, err = orchestrion(command.removeprefix("orchestrion "))
+    assert code == 0, err
+    assert torch.equal(Audio.read(path).samples, first.samples)
+
+
+def test_a_file_that_is_loud_stays_as_it_is(orchestrion):
+    """No gain for the sake of the peaks: what is kept is the file's own, bit for bit."""
+    loud = music(2.0).samples
+    loud = loud / loud.abs().max()
+    Audio(loud, 8000).write("soft.wav")  # the writer itself holds peaks below its ceiling
+    import soundfile
+
+    soundfile.write("loud.wav", loud.T.numpy(), 8000, subtype="PCM_16")
+    assert orchestrion("continue loud.wav -d 1 --seed 1 -o out.wav")[0] == 0
+    made, source = Audio.read("out.wav").samples, Audio.read("loud.wav").samples
+    assert torch.equal(made[:, :15_000], source[:, :15_000])
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("continue nothing.wav", "nothing.wav"),
+    ("continue", "Missing argument"),
+    ("continue a b c", "continue takes a file"),
+    ("inpaint in.wav --from 1", "--to"),
+    ("inpaint in.wav --from 1 --to 0.5", "to a later one"),
+    ("vary in.wav --strength 2", "from 0 to 1"),
+    ("vary in.wav --strength nan", "from 0 to 1"),
+    ("continue in.wav -d 0", "above 0"),
+    ("continue toy in.wav", "can't continue"),
+    ("vary in.wav -p calm", "takes no prompt"),
+    ("continue in.wav -o out.xyz", "out.xyz"),
+    ("continue nomodel in.wav", "nomodel"),
+])
+def test_bad_input_is_one_sentence(orchestrion, line, said):
+    before = sorted(os.listdir("."))
+    code, out, err = orchestrion(line)
+    assert (code, out) == (2, "") and said in err and len(err.strip().splitlines()) == 1
+    assert sorted(os.listdir(".")) == before
