@@ -18,7 +18,7 @@ def train(system, stage, batch, steps):
     """Steps of the stage's objective on the same batch. -> the first and the last losses, ten each."""
     torch.manual_seed(0)
     system.requires_grad_(False)
-    part = system.part(stage.trains).requires_grad_(True).train()
+    part = system.trained(stage).requires_grad_(True).train()
     objective = stage.objective.build(system)
     optimiser = torch.optim.AdamW(part.parameters(), stage.learning_rate, stage.betas, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.learning_rate, steps)

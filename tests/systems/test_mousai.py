@@ -35,14 +35,14 @@ def test_overfit_one_clip_by_its_words():
 
     def measure():
         conditioning = system.conditioner.guided([Prompt(text=text) for text in WORDS])
-        made = system.generator.sample(64, conditioning, [5, 5], DiffusionOptions(steps=16, cfg_scale=1.5))
+        made = system.generator.sample(64, conditioning, [5, 5], DiffusionOptions(steps=16))
         return [distance(one, latent) for one, latent in zip(made, latents)]
 
     before = measure()
-    first, last = train(system, stage, batch, 300)
+    first, last = train(system, stage, batch, 400)
     after = measure()
     print(f"mousai: loss {first:.3f} -> {last:.3f}, distances {before} -> {after}")
-    assert min(before) > 0.8 and max(after) < 0.3
+    assert min(before) > 0.8 and max(after) < 0.2 < distance(latents[0], latents[1])
 
 
 def test_a_learned_null_stands_for_dropped_prompts():

@@ -26,8 +26,8 @@ WORDS = {
     "paper": TextEncoderConfig(width=768, depth=6, heads=12, vocabulary=32_768, length=64),
 }
 NETS = {
-    "nano": UNet1dConfig(channels=(48, 96), factors=(1, 2), items=(1, 1), attentions=(0, 1), cross_attentions=(1, 1),
-                         heads=2, head_width=32, features=64),
+    "nano": UNet1dConfig(channels=(48, 64, 96, 96), factors=(1, 2, 4, 4), items=(1, 1, 1, 1), attentions=(0, 0, 1, 1),
+                         cross_attentions=(1, 1, 1, 1), heads=2, head_width=32, features=64),
     "tiny": UNet1dConfig(channels=(128, 192, 256), factors=(1, 2, 2), items=(1, 2, 2), attentions=(0, 1, 1),
                          cross_attentions=(1, 1, 1), heads=4, features=256),
     "small": UNet1dConfig(channels=(128, 256, 384, 512), factors=(1, 2, 2, 2), items=(1, 2, 2, 2),
