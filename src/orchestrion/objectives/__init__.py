@@ -1,6 +1,7 @@
 """What a stage minimises. A new objective is one file here and one line below."""
 
 from orchestrion.objectives import (
+    contrastive,
     diffused_codec,
     diffusion,
     flow_matching,
@@ -12,6 +13,7 @@ from orchestrion.objectives import (
 )
 
 __all__ = [
+    "contrastive",
     "diffused_codec",
     "diffusion",
     "flow_matching",

@@ -2,6 +2,7 @@
 
 from orchestrion.systems import (
     audio_diffusion,
+    clap,
     dmae,
     flow,
     gan,
@@ -18,6 +19,7 @@ from orchestrion.systems import (
 
 __all__ = [
     "audio_diffusion",
+    "clap",
     "dmae",
     "flow",
     "gan",

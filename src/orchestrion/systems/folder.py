@@ -125,7 +125,8 @@ def _stored(value: Tensor, dtype: torch.dtype | None) -> Tensor:
 def model_card(about: About, system: System, codec: SharedCodec | None) -> str:
     """README.md of a model folder, with the front matter that the Hub reads (JSON values are YAML)."""
     front = {"license": about.licence.lower(), "library_name": "orchestrion",
-             "tags": ["audio", "music-generation" if system.generator else "audio-codec"]}
+             "tags": ["audio", "music-generation" if system.generator else
+                      "feature-extraction" if system.conditioner else "audio-codec"]}
     lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in front.items()), "---", "",
              f"# {about.name}", "", about.summary, ""]
     parts = [(name, part) for name, part in system.named_children()]

@@ -212,6 +212,8 @@ class Run:
 
     def _demo(self, system: System, loop: Loop | None, place: Path, step: int | None = None) -> None:
         """`loop`: whose averaged weights are to be heard, while the stage goes on with its own."""
+        if system.generator is None and system.conditioner is not None:
+            return  # a CLAP makes no sound
         real = AudioCrops(self.corpus, "validation", round(SECONDS * self.corpus.sample_rate), 1).batch(0, 2)
         codec_alone = self.recipe.stage(place.name).trains.partition(".")[0] == "codec"
         if loop is None:

@@ -1,0 +1,156 @@
+"""`Listener`: a CLAP in the user's hands. Sound and words become points of one space; near ones belong together."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from orchestrion.audio import Audio
+from orchestrion.conditioners.clap import Clap
+from orchestrion.conditioners.text_clap import PretrainedClap
+from orchestrion.contracts import Progress, Prompt
+from orchestrion.corpus.corpus import Corpus, Piece
+from orchestrion.corpus.sources import AUDIO
+from orchestrion.devices import choose_device
+from orchestrion.errors import UserError
+from orchestrion.storage import check_writable, replacing
+from orchestrion.systems.folder import load_model
+from orchestrion.systems.shelf import find_model
+
+LONGEST = 60.0  # seconds of a file that are heard, from its middle
+
+
+@dataclass(frozen=True)
+class Found:
+    """nearness: the cosine, 1 at most."""
+
+    name: str
+    nearness: float
+
+
+class Listener:
+    """Hears sound and reads words, by the CLAP in a model folder."""
+
+    def __init__(self, clap: Clap | PretrainedClap, name: str, device: str = "auto") -> None:
+        self.clap, self.name = clap.to(choose_device(device)).eval(), name
+
+    @classmethod
+    def load(cls, name: str | Path, device: str = "auto") -> "Listener":
+        """A model folder, `hf:owner/name`, or `laion:NAME` for pretrained weights through transformers. Raises
+        `UserError` where the model has no CLAP."""
+        text = str(name)
+        if text.startswith("laion:"):
+            from orchestrion.conditioners.text_clap import PretrainedClapConfig
+
+            return cls(PretrainedClapConfig(weights=text.removeprefix("laion:")).build(), text, device)
+        loaded = load_model(find_model(name))
+        if not isinstance(loaded.system.conditioner, Clap | PretrainedClap):
+            raise UserError(f"{loaded.about.name} has no CLAP, so it can't compare sound with words: train one with "
+                            "`orchestrion train clap`, or give laion:WEIGHTS")
+        return cls(loaded.system.conditioner, loaded.about.name, device)
+
+    @torch.inference_mode()
+    def hear(self, audio: Audio) -> Tensor:
+        """-> `[e]`, of unit length."""
+        if audio.samples.shape[1] == 0:
+            raise UserError("there is no sound to hear: the audio has no samples")
+        mono = audio.resample(self.clap.sample_rate).to_channels(1)
+        return self._point(Prompt(audio=mono.samples))
+
+    @torch.inference_mode()
+    def read(self, text: str) -> Tensor:
+        """-> `[e]`, of unit length."""
+        return self._point(Prompt(text=text))
+
+    def hear_files(self, paths: Sequence[Path], progress: Progress | None = None) -> Tensor:
+        """-> `[n e]`."""
+        points = []
+        for path in paths:
+            points.append(self.hear(middle(path)))
+            if progress:
+                progress(len(points) / len(paths))
+        return torch.stack(points)
+
+    def _point(self, prompt: Prompt) -> Tensor:
+        vector = self.clap([prompt]).vector
+        assert vector is not None
+        return torch.nn.functional.normalize(vector[0].float(), dim=0).cpu()
+
+
+def middle(path: Path, longest: float = LONGEST) -> Audio:
+    """A file, or the middle of a long one."""
+    from orchestrion.audio.files import info
+
+    spare = info(path).seconds - longest
+    return Audio.read(path) if spare <= 0 else Audio.read(path, spare / 2, longest)
+
+
+def sounds_in(places: Iterable[Path]) -> list[Path]:
+    """Audio files, and those in folders at any depth, each once, in order."""
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.exists():
+            raise UserError(f"there is no file or folder {place}")
+        inside = sorted(place.rglob("*")) if place.is_dir() else [place]
+        found |= dict.fromkeys(p for p in inside if p.is_file() and (p == place or p.suffix.lower() in AUDIO))
+    if not found:
+        raise UserError("there is no sound to hear: give audio files, or folders that hold some")
+    return list(found)
+
+
+def search(query: Tensor, points: Tensor, names: Sequence[str], count: int = 10) -> list[Found]:
+    """query `[e]`, points `[n e]` -> the nearest first."""
+    nearness = points @ query
+    best = nearness.argsort(descending=True)[:count].tolist()
+    return [Found(names[i], float(nearness[i])) for i in best]
+
+
+def write_points(target: Path, names: Sequence[str], points: Tensor, model: str) -> None:
+    """points `[n e]` -> a .safetensors file with the tensor `embeddings`, names and model in its header."""
+    from safetensors.torch import save_file
+
+    if target.suffix != ".safetensors":
+        raise UserError(f"{target}: embeddings are written as .safetensors")
+    check_writable(target)
+    with replacing(target) as part:
+        save_file({"embeddings": points.contiguous()}, part, {"names": json.dumps(list(names)), "model": model})
+
+
+def label(listener: Listener, corpus: Corpus, captions: Sequence[str], progress: Progress | None = None) -> int:
+    """Gives each piece without a caption the nearest of `captions`, in the corpus's manifest; -> how many."""
+    captions = list(dict.fromkeys(text.strip() for text in captions if text.strip()))
+    if not captions:
+        raise UserError("there are no captions to choose from: give a text file with one a line, or a captioned corpus")
+    mute = [piece for piece in corpus.pieces if not piece.caption]
+    if not mute:
+        return 0
+    points = torch.stack([listener.read(text) for text in captions])
+    named = {}
+    for piece, heard in zip(mute, heard_pieces(listener, corpus, mute, progress)):
+        named[piece.path] = search(heard, points, captions, 1)[0].name
+    manifest = corpus.folder / "manifest.jsonl"
+    pieces = [replace(piece, caption=named[piece.path], facts=piece.facts | {"captioned_by": listener.name})
+              if piece.path in named else piece for piece in corpus.pieces]
+    with replacing(manifest) as part:
+        part.write_text("".join(piece.to_json() + "\n" for piece in pieces))
+    return len(named)
+
+
+def heard_pieces(listener: Listener, corpus: Corpus, pieces: Sequence[Piece],
+                 progress: Progress | None = None) -> Iterator[Tensor]:
+    for number, piece in enumerate(pieces):
+        yield listener.hear(middle(corpus.folder / piece.path))
+        if progress:
+            progress((number + 1) / len(pieces))
+
+
+def captions_from(place: Path) -> list[str]:
+    """The captions of a corpus, or the lines of a text file."""
+    if place.is_dir():
+        return [piece.caption for piece in Corpus.open(place).pieces if piece.caption]
+    if not place.is_file():
+        raise UserError(f"there is no text file or corpus {place} to take captions from")
+    return place.read_text(encoding="utf-8").splitlines()
