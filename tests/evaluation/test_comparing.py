@@ -119,6 +119,7 @@ def test_the_board_comes_back_from_its_file(made):
         assert all((folder / path).is_file() for path in files)
 
 
+@pytest.mark.slow
 def test_a_second_run_goes_on_and_finds_the_same(made, corpus, models, tmp_path):
     board, folder, _ = made
     shutil.copytree(folder, tmp_path / "again")

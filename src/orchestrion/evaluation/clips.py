@@ -13,6 +13,9 @@ from orchestrion.corpus.corpus import Corpus, Piece
 from orchestrion.errors import UserError
 
 
+FEW = 6  # held-out pieces, below which a note says so
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """A clip `[c t]` float32, where it comes from, and what the manifest says of its piece."""
@@ -78,7 +81,9 @@ def halves(corpus: Corpus, count: int, seconds: float = 5.0) -> Halves:
         raise UserError(f"{corpus.folder} has no two pieces of {seconds:g} s to compare: prepare a larger corpus or "
                         "ask for shorter clips")
     fewest = min(len(side) for side in sides)
-    if fewest < count and note is None:
+    if note is None and len(sources) < FEW:
+        note = f"only {len(sources)} pieces are held out: what real music varies by is hardly known"
+    if note is None and fewest < count:
         note = f"the held-out music has {fewest} clips a half, fewer than the {count} that were asked for"
     reference, real = ([_cut(corpus, piece, middle, seconds) for piece, middle in _thinned(side, min(fewest, count))]
                        for side in sides)

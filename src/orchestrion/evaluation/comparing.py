@@ -100,6 +100,7 @@ class Comparison:
         self.prompts = [piece_prompt(clip.piece) for clip in self.halves.real]
         self.groups = _groups(self.halves.real)
         self.contenders: list[Contender] = []
+        self.notes = [self.halves.note] if self.halves.note else []
 
     def run(self, commands: Sequence[str], embeddings: Sequence[Embedding]) -> Scoreboard:
         with self.doing("the real music"):
@@ -281,7 +282,11 @@ class Comparison:
         minutes = training_minutes(run) if run else stated_minutes(player.about.training)
         settings = {k: v for k, v in self.options.settings.items() if k in _option_names(player)}
         with self.doing(f"{name}: speed and memory"):
-            return measure_cost(self.load, player.source, self.prompts[0], settings, minutes)
+            try:
+                return measure_cost(self.load, player.source, self.prompts[0], settings, minutes)
+            except RuntimeError as error:  # the other figures are worth having without it
+                self.notes.append(str(error))
+                return None
 
     def _places(self) -> list[object]:
         return [(clip.source, clip.start, clip.piece.sha256) for clip in self.halves.real] + [self.options.seconds]
@@ -300,12 +305,13 @@ class Comparison:
             contenders=tuple(sorted(contenders, key=lambda c: order.index(c.kind))), commands=tuple(commands),
             settings={"clips": str(self.count), "seconds": f"{self.options.seconds:g}", "seed": str(self.options.seed),
                       "embeddings": ", ".join(self.options.embeddings)},
-            notes=(self.halves.note,) if self.halves.note else ())
+            notes=tuple(self.notes))
 
 
 def _groups(clips: Sequence[HeldOut]) -> list[int]:
-    """The piece of each clip, by number."""
-    return np.unique([clip.source for clip in clips], return_inverse=True)[1].tolist()
+    """The piece of each clip, by number; of a single piece every clip has to count as one."""
+    numbers = np.unique([clip.source for clip in clips], return_inverse=True)[1].tolist()
+    return numbers if max(numbers) > 0 else list(range(len(clips)))
 
 
 def _mono(clip: Audio) -> Audio:
