@@ -12,7 +12,6 @@ from torch import Tensor
 from orchestrion.corpus.corpus import Corpus, Piece
 from orchestrion.errors import UserError
 
-
 FEW = 6  # held-out pieces, below which a note says so
 
 
