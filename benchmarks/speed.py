@@ -65,7 +65,8 @@ def load(name: str):  # -> Model
     system, _, size = name.partition(":")
     if not size or Path(name).exists():
         return Model.load(name)
-    from orchestrion.systems import find_system
+    import orchestrion.systems  # noqa: F401  enters the pages into the table
+    from orchestrion.systems.system import find_system
     from orchestrion.systems.folder import About
 
     return Model(find_system(system).recipe(size).system.build(), About(name))

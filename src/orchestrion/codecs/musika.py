@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from orchestrion.audio.spectra import STFT, StreamState
 from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact
+from orchestrion.nn import half
 
 VECTOR = 16  # frames per latent vector
 BLOCK = 4  # vectors that the decoder takes at a time
@@ -63,12 +64,20 @@ class MusikaCodec(Codec):
         self.stft = STFT(4 * config.hop, config.hop, padding="same")
         self.level1 = Level1(2 * config.hop + 1, config.width, config.frame_latents)
         self.level2 = Level2(config.frame_latents, config.width, config.latents)
+        self._half1, self._half2 = half.HalfCopy(), half.HalfCopy()
+
+    def _levels(self, x: Tensor) -> tuple["Level1", "Level2"]:
+        """Both levels; as bfloat16 copies where autocast would cast x and the weights at every use."""
+        if half.wanted(x):
+            return self._half1.of(self.level1), self._half2.of(self.level2)
+        return self.level1, self.level2
 
     def analyse(self, audio: Tensor) -> Tensor:
         """audio `[b 1 t]` -> latents `[b d n]` in [-1, 1]."""
         level = self.levels(audio)
+        level1, level2 = self._levels(level)
         step = level.shape[1] if torch.is_grad_enabled() else AT_ONCE * BLOCK * VECTOR
-        vectors = [self.level2.encode(self.level1.encode(piece)) for piece in level.split(step, 1)]
+        vectors = [level2.encode(level1.encode(piece)) for piece in level.split(step, 1)]
         return torch.cat(vectors, 1).mT.float()
 
     def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
@@ -81,11 +90,12 @@ class MusikaCodec(Codec):
         latents = torch.cat([latents, latents[..., -1:].expand(-1, -1, -count % BLOCK)], -1)
         blocks = rearrange(latents, "b d (v s) -> b v s d", s=BLOCK)
         step = blocks.shape[1] if torch.is_grad_enabled() else max(1, AT_ONCE // len(blocks))
+        level1, level2 = self._levels(latents)
         pieces, state = [], None
         for some in blocks.split(step, 1):
             flat = some.flatten(0, 1)
             noise = BlockNoise(flat)
-            level, phase = self.level1.decode(self.level2.decode(flat, noise), noise)
+            level, phase = level1.decode(level2.decode(flat, noise), noise)
             spectrum = rearrange(polar(level, phase), "(b v) n f -> b (v n) f", b=len(blocks))
             piece, state = self.stft.stream(spectrum.mT, state)
             pieces.append(piece)

@@ -26,7 +26,7 @@ from orchestrion.nn.convnext import ConvNeXtStack
 
 FLOOR = 1e-4  # amplitude of a full-scale sine that counts as silence: -80 dB
 LOUDEST = 2.0  # log magnitude that the decoder can't exceed
-AT_ONCE = 64  # frames whose spectra are made at a time: a multiple of size / hop
+AT_ONCE = 128  # frames whose spectra are made at a time: a multiple of size / hop
 
 
 class SpectralCodecConfig(CodecConfig):

@@ -5,23 +5,25 @@ weights outweigh its input spends a tenth of its time so.
 """
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class HalfCopy:
     """Holds the copy; made at first use, and again when the weights have changed."""
 
     def __init__(self) -> None:
-        self.module: nn.Module | None = None
+        self.module: Any = None
         self.state: list[tuple[int, int]] = []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "HalfCopy":
         return HalfCopy()
 
-    def of(self, module: nn.Module) -> nn.Module:
+    def of(self, module: M) -> M:
         """The bfloat16 copy of `module`, convolutions channels last in memory."""
         state = [(p.data_ptr(), p._version) for p in module.parameters()]
         if self.module is None or self.state != state:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from orchestrion.contracts import Codec, Exact
 
-SECONDS = 12.0  # of audio in a window, besides its context: long enough that the context costs little
+SECONDS = 24.0  # of audio in a window, besides its context: long enough that the context costs little
 BATCH = {"cpu": 1}  # windows decoded at once, by device: a CPU is quicker where they stay in its cache
 BATCH_ELSEWHERE = 8
 
@@ -107,7 +107,7 @@ def _windowed(latents: Tensor, decode: Decode, frame: int, core: int, overlap: i
             kept = samples[..., own:]
 
 
-def encode_chunks(codec: Codec, audio: Tensor, seconds: float = 4 * SECONDS) -> Tensor:
+def encode_chunks(codec: Codec, audio: Tensor, seconds: float = 2 * SECONDS) -> Tensor:
     """audio `[c t]` of one clip -> latents or tokens `[1 d n]`, in bounded memory.
 
     Blocks of `seconds` get as much context on either side as decoding has, at least one second.
