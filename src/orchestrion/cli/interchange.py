@@ -16,13 +16,18 @@ def register(app: typer.Typer) -> None:
 def import_(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Musika's published .h5 files, or the "
                                                                             "folders that hold them; or RAVE's run "
-                                                                            "folder, .ckpt or .ts.")],
+                                                                            "folder, .ckpt or .ts; or, with --system, "
+                                                                            "weights of audio-diffusion-pytorch.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
     licence: Annotated[str, typer.Option(help="Of these weights, as their authors state it.")] = "unknown",
     trust: Annotated[bool, typer.Option("--trust", help="Read .ts files too: they hold code that runs.")] = False,
     sample_rate: Annotated[int | None, typer.Option(help="Of a RAVE checkpoint without its config.gin.")] = None,
+    system: Annotated[str | None, typer.Option(help="Which of Moûsai's: waveform, dmae, upsampler, vocoder or "
+                                                    "ladder.")] = None,
+    size: Annotated[str, typer.Option(help="Of that system.")] = "paper",
 ) -> None:
-    """Turn Musika's or RAVE's weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
+    """Turn Musika's, RAVE's or Moûsai's weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
+    from orchestrion.interchange.mousai import import_mousai
     from orchestrion.interchange.musika import import_musika
     from orchestrion.interchange.rave import import_rave, is_rave
     from orchestrion.storage import check_writable, replacing
@@ -30,6 +35,12 @@ def import_(
 
     check_writable(output)
     check_model_target(output)
+    if system is not None:
+        about = About(output.name, summary="Moûsai, with weights trained by audio-diffusion-pytorch.", licence=licence,
+                      data=f"Imported from {sources[0].name}.")
+        save_model(import_mousai(sources[0], system, size), output, about)
+        typer.echo(output)
+        return
     if is_rave(sources):
         rave = import_rave(sources[0], trust, sample_rate)
         about = About(output.name, summary="RAVE, with weights trained by acids-rave.", licence=licence,
