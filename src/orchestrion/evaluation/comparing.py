@@ -98,6 +98,7 @@ class Comparison:
         self.count = len(self.halves.real)
         self.originals = [Audio(clip.audio, corpus.sample_rate) for clip in self.halves.real]
         self.prompts = [piece_prompt(clip.piece) for clip in self.halves.real]
+        self.places = [f"{clip.source}, {clip.start:.0f} s" for clip in self.halves.real]
         self.groups = _groups(self.halves.real)
         self.contenders: list[Contender] = []
         self.notes = [self.halves.note] if self.halves.note else []
@@ -145,12 +146,11 @@ class Comparison:
             figures = self.judge.judge(clips, progress) + beside_itself(clips)
         shelf = self._shelf("real", key_of("real", *self._places()))
         shelf.fill(self.options.shown, lambda numbers: [self.originals[i] for i in numbers])
-        titles = [f"{clip.source}, {clip.start:.0f} s" for clip in self.halves.real]
         if not conditioned:
-            self._enter("real", Kind.REAL, figures, shelf, titles)
+            self._enter("real", Kind.REAL, figures, shelf, self.places)
             return
         figures += self.judge.follows(clips)
-        self._enter("real", Kind.REAL, figures, shelf, titles)
+        self._enter("real", Kind.REAL, figures, shelf, self.places)
         others = [self.prompts[i] for i in swapped(self.count)]
         self._enter("shuffled captions", Kind.SHUFFLED, self.judge.follows(clips, others), None)
 
@@ -183,8 +183,9 @@ class Comparison:
             shelf = self._fill(title, key_of(sha256, *self._places()), self._through(player))
             figures = self._judged(title, self._clips(shelf, originals=True), reconstructs=True)
             run = run_of(player.source) if alone else None
-            self._enter(title, Kind.CODEC, [*figures, *_rate(player)], shelf, of=None if alone else name,
-                        player=player if alone else None, cost=self._cost(name, player) if alone else None,
+            cost = self._cost(name, player) if alone else None
+            self._enter(title, Kind.CODEC, [*figures, *_rate(player)], shelf, self.places, cost=cost,
+                        of=None if alone else name, player=player if alone else None,
                         curves=loss_curves(run) if run else ())
 
     def _measure_untrained(self) -> None:
