@@ -102,6 +102,7 @@ def test_only_models_that_take_prompts_are_judged_by_them(made):
     assert followed == {"real", "shuffled captions", "prompted"}
     real, shuffled = (contenders[name].figure("adherence: density").value for name in ("real", "shuffled captions"))
     assert real > 0.7 > 0.3 > shuffled
+    assert contenders["prompted"].clips[0].prompt.startswith("pluck ") and contenders["toy"].clips[0].prompt is None
 
 
 def test_few_clips_are_warned_of(made):

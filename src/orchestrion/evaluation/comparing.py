@@ -169,7 +169,7 @@ class Comparison:
             figures += self.judge.follows(clips)
         cost = self._cost(name, player)
         run = run_of(player.source)
-        self._enter(name, Kind.MODEL, figures, shelf, self._titles(asked), player=player, cost=cost,
+        self._enter(name, Kind.MODEL, figures, shelf, prompted=asked, player=player, cost=cost,
                     curves=loss_curves(run) if run else ())
 
     def _measure_codecs(self) -> None:
@@ -256,8 +256,8 @@ class Comparison:
     # The board
 
     def _enter(self, name: str, kind: Kind, figures: Sequence[Measured], shelf: Shelf | None,
-               titles: Sequence[str] = (), of: str | None = None, player: Player | None = None,
-               cost: Cost | None = None, curves: Sequence[Curve] = ()) -> None:
+               titles: Sequence[str] = (), prompted: bool = False, of: str | None = None,
+               player: Player | None = None, cost: Cost | None = None, curves: Sequence[Curve] = ()) -> None:
         shown = []
         for i in range(min(self.options.shown, self.count) if shelf else 0):
             assert shelf is not None
@@ -266,15 +266,11 @@ class Comparison:
             seed = self.options.seed + i if kind in (Kind.MODEL, Kind.UNTRAINED) else None
             shown.append(ShownClip(titles[i] if i < len(titles) else f"{name} {i + 1}",
                                    path.relative_to(self.folder).as_posix(),
-                                   picture.relative_to(self.folder).as_posix(), seed=seed))
+                                   picture.relative_to(self.folder).as_posix(),
+                                   _said(self.prompts[i]) if prompted else None, seed))
         self.contenders.append(Contender(name, kind, self.count, tuple(figures), tuple(shown), of,
                                          player.source if player else None, player.sha256 if player else None, cost,
                                          tuple(curves)))
-
-    def _titles(self, asked: bool = False) -> list[str]:
-        if not asked:
-            return []
-        return [prompt.text or ", ".join(f"{k} {v:g}" for k, v in prompt.attributes.items()) for prompt in self.prompts]
 
     def _cost(self, name: str, player: Player) -> Cost | None:
         if not self.options.cost:
@@ -313,6 +309,11 @@ def _groups(clips: Sequence[HeldOut]) -> list[int]:
     """The piece of each clip, by number; of a single piece every clip has to count as one."""
     numbers = np.unique([clip.source for clip in clips], return_inverse=True)[1].tolist()
     return numbers if max(numbers) > 0 else list(range(len(clips)))
+
+
+def _said(prompt: Prompt) -> str:
+    """A prompt as the page shows it."""
+    return prompt.text or ", ".join(f"{name} {value:g}" for name, value in prompt.attributes.items())
 
 
 def _mono(clip: Audio) -> Audio:

@@ -1,8 +1,9 @@
 """What an embedding is: a clip becomes one or more points, in a space where near means alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from orchestrion.audio import Audio
 from orchestrion.contracts import Progress
 from orchestrion.evaluation.points import Frame, Points, standard_frame
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ def embed(embedding: Embedding, clips: Sequence[Audio], progress: Progress | Non
     return in_threads(one, clips, embedding.threads, progress)
 
 
-def in_threads(work, items: Sequence, threads: int | None = None, progress: Progress | None = None) -> list:  # type: ignore[no-untyped-def,type-arg]
+def in_threads(work: Callable[[T], R], items: Sequence[T], threads: int | None = None,
+               progress: Progress | None = None) -> list[R]:
     """`work(item)` for each, in order, in as many threads as torch has, each with one thread of torch's."""
-    found = []
+    found: list[R] = []
     with ThreadPoolExecutor(threads or max(1, torch.get_num_threads()), initializer=torch.set_num_threads,
                             initargs=(1,)) as pool:
         for result in pool.map(work, items):
