@@ -46,7 +46,7 @@ def test_the_pedal_is_said():
 def test_metadata_is_said():
     lines = words(scale(), genre="Jazz", composer="Franz Schubert")
     named = [line for line in lines if "jazz" in line.lower()]
-    assert all("piano" in line.lower() for line in named) and len(named) > 0.8 * len(lines)
+    assert all("piano" in line.lower() for line in named) and 0.3 * len(lines) < len(named) < 0.7 * len(lines)
     assert said(lines, "by franz schubert")
 
 

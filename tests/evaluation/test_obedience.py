@@ -67,7 +67,8 @@ def test_the_timbre_judge_names_unheard_clips_whatever_their_level_and_pitch():
     def clips(seeds):
         for seed in seeds:
             for name, partials in (("flute", 1), ("organ", 12)):
-                clip = tones(2.0, hertz=200 + 60 * (seed % 5), gain=0.05 + 0.1 * (seed % 3), partials=partials, seed=seed)
+                clip = tones(2.0, hertz=200 + 60 * (seed % 5), gain=0.05 + 0.1 * (seed % 3), partials=partials,
+                             seed=seed)
                 yield judge.features(clip, RATE), name
 
     features, names = zip(*clips(range(6)))

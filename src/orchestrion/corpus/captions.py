@@ -51,6 +51,7 @@ TEMPLATES = (
     "{What}. {List}.",
     "a piece of {what}, {list}",
 )
+UNCLASSED = 0.5  # share of captions with an instrument that don't say its genre
 UNNAMED = 0.1  # share of captions that don't say what plays
 
 # General MIDI programs that people call by other names than the standard does; the first is the usual one.
@@ -107,6 +108,8 @@ def subject(attributes: Mapping[str, float], facts: Mapping[str, str], draw: ran
     if "program" in attributes:
         player = draw.choice(instruments(int(attributes["program"])))
     genre = facts.get("subgenre") or facts.get("genre") or ""
+    if player and draw.random() < UNCLASSED:
+        genre = ""
     return " ".join(filter(None, (genre.lower(), player or ("music" if genre else ""))))
 
 

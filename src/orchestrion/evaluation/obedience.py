@@ -53,7 +53,7 @@ def pairs(contrast: Contrast, instruments: Sequence[str], count: int) -> list[Pa
         player = instruments[i % len(instruments)]
         turn = i // len(instruments)
         context = CONTEXTS[turn % len(CONTEXTS)]
-        more, less = (words[i % len(words)] for words in (contrast.more, contrast.less))
+        more, less = (words[(i + turn) % len(words)] for words in (contrast.more, contrast.less))
         made.append(Pair(*(", ".join(filter(None, (f"{word} {player}", context))) for word in (more, less)), seed=i))
     return made
 
