@@ -35,8 +35,11 @@ def test_latents_and_numbers_are_the_papers():
     codec = CODECS["paper"]
     assert CROP["paper"] * codec.channels / (256 * codec.encoder.latents) == 64
     with torch.device("meta"):
-        parameters = sum(p.numel() for p in codec.build().parameters())
-    assert parameters == pytest.approx(185e6, rel=0.15)
+        built = {size: CODECS[size].build() for size in ("paper", "paper32")}
+    parameters = {size: sum(p.numel() for p in codec.parameters()) for size, codec in built.items()}
+    assert parameters["paper"] == pytest.approx(185e6, rel=2e-3)
+    assert parameters["paper32"] == pytest.approx(86e6, rel=0.05)
+    assert built["paper"].frame == 1024 and built["paper32"].frame == 512
 
 
 def test_noise_decides_the_phase_and_seeds_repeat():

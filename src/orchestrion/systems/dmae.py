@@ -3,7 +3,8 @@
     audio ── |STFT| ── convolutions ──► z          z ── injected into a U-Net, v-diffusion ──► audio
 
 `paper` makes a latent every 1024 samples (64 times fewer numbers than samples, ArchiSound's DMAE1d-ATC64-v2 figure by
-figure), `paper32` every 512 (32 times; only its rate is published: its U-Net is the other's, one level less).
+figure), `paper32` every 512 (32 times; of DMAE1d-ATC32-v3 only the rate and its 86M parameters are known: the layers
+are the other's, two levels and four blocks less, 89M).
 """
 
 import math
@@ -32,8 +33,8 @@ CODECS = {
                             items=(1, 2, 2, 2, 2, 2), features=512)),
     "paper": DmaeConfig(levels=PAPER),
     "paper32": DmaeConfig(
-        encoder=MagnitudeEncoderConfig(factors=(2,), blocks=(8,)), depth=3,
-        levels=UNet1dConfig(channels=PAPER.channels[:-1], factors=PAPER.factors[:-1], items=PAPER.items[:-1])),
+        encoder=MagnitudeEncoderConfig(factors=(2,), blocks=(4,)), depth=3,
+        levels=UNet1dConfig(channels=PAPER.channels[:-2], factors=PAPER.factors[:-2], items=PAPER.items[:-2])),
 }
 CROP = {"nano": 2**12, "tiny": 2**15, "small": 2**17, "paper": 2**18, "paper32": 2**18}  # samples
 STEPS = {"nano": 300, "tiny": 10_000, "small": 300_000, "paper": 1_000_000, "paper32": 1_000_000}
