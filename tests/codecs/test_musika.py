@@ -126,3 +126,19 @@ def test_per_channel_lays_codebooks_side_by_side():
     from orchestrion.codecs.per_channel import beside
 
     assert beside(Discrete(4, 1024, 50.0), 2) == Discrete(8, 1024, 50.0)
+
+
+def test_half_precision_keeps_its_weights_and_stays_near():
+    """Played under autocast, both levels are bfloat16 copies, made once, and the sound is the float32 one's."""
+    torch.manual_seed(0)
+    codec = MusikaCodecConfig(width=24, frame_latents=24, latents=24).build().eval()
+    z = torch.rand(1, 24, 8) * 2 - 1
+    with torch.no_grad():
+        exact = codec.decode(z)
+        with torch.autocast("cpu", torch.bfloat16):
+            played = codec.decode(z)
+            copy = codec._half1.module
+            codec.decode(z)
+    assert copy is codec._half1.module and copy.decoder.level.kernel.dtype == torch.bfloat16
+    assert next(codec.parameters()).dtype == torch.float32
+    assert 20 * torch.log10((played - exact).norm() / exact.norm()) < -30
