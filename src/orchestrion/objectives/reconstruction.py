@@ -1,6 +1,6 @@
 """Spectral reconstruction of a codec: several STFT windows and a mel spectrogram, on the mono mix or a channel.
 
-Windows up to 8192 samples matter: spectra of 2048 can't tell a partial that holds together from one whose phase
+Windows up to 16384 samples matter: spectra of 2048 can't tell a partial that holds together from one whose phase
 jumps from frame to frame. Terms per window after Yamamoto et al. 2020 (arXiv 1910.11480, eq. 6 and 7).
 """
 
@@ -14,7 +14,7 @@ from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts
 
 
 class ReconstructionConfig(ObjectiveConfig):
-    windows: tuple[int, ...] = (512, 2048, 8192)
+    windows: tuple[int, ...] = (512, 2048, 8192, 16384)
     mels: int = 128
     mel_window: int = 2048
     floor: float = 1e-4  # amplitude of a full-scale sine under which levels are not compared

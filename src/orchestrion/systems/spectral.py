@@ -25,6 +25,6 @@ def spectral(size: str) -> Recipe:
 def codec_stage(size: str) -> Stage:
     """The stage that trains a spectral codec; the pages of generators over it begin with it too."""
     steps, batch, crop = {"nano": (300, 4, 0.75), "tiny": (4_000, 12, 1.5), "small": (200_000, 16, 1.5),
-                          "release": (1_900, 10, 1.5)}[size]
+                          "release": (4_700, 10, 1.5)}[size]
     return Stage(name="codec", trains="codec", objective=ReconstructionConfig(), crop=crop, gain=(-9.0, 3.0),
                  batch=batch, steps=steps, learning_rate=1e-3, warmup=min(200, steps // 10), fit=True)
