@@ -50,11 +50,13 @@ def pairs(contrast: Contrast, instruments: Sequence[str], count: int) -> list[Pa
         raise UserError("obedience needs at least one instrument to ask for")
     made = []
     for i in range(count):
-        player = instruments[i % len(instruments)]
         turn = i // len(instruments)
-        context = CONTEXTS[turn % len(CONTEXTS)]
-        more, less = (words[(i + turn) % len(words)] for words in (contrast.more, contrast.less))
-        made.append(Pair(*(", ".join(filter(None, (f"{word} {player}", context))) for word in (more, less)), seed=i))
+
+        def worded(words: tuple[str, ...], turn: int = turn, i: int = i) -> str:
+            phrase = f"{words[(i + turn) % len(words)]} {instruments[i % len(instruments)]}"
+            return ", ".join(filter(None, (phrase, CONTEXTS[turn % len(CONTEXTS)])))
+
+        made.append(Pair(worded(contrast.more), worded(contrast.less), seed=i))
     return made
 
 

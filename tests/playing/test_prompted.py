@@ -1,0 +1,75 @@
+"""Prompts on the command line: the model they pick, what is written down, and that it makes the same file again."""
+
+import shlex
+
+import pytest
+import torch
+
+from orchestrion.audio import Audio
+from orchestrion.cli import main
+from orchestrion.conditioners.text import TextEncoderConfig
+from orchestrion.contracts import Prompt
+from orchestrion.errors import UserError
+from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.systems import shelf
+from orchestrion.systems.folder import About, save_model
+from orchestrion.systems.system import SystemConfig
+from toys import ToyCodecConfig
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    said = capsys.readouterr()
+    return stopped.value.code, said.out, said.err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    flow = FlowConfig(net=DiTConfig(width=16, depth=1, heads=2), context=16, overlap=4)
+    system = SystemConfig(codec=ToyCodecConfig(), conditioner=TextEncoderConfig(width=16, depth=1, heads=2),
+                          generator=flow).build().eval()
+    system.conditioner.fit([Prompt(text="slow soft harp"), Prompt(text="busy piano")])
+    for name, weight in system.generator.named_parameters():
+        if "leave" in name or "cross.merge" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return save_model(system, tmp_path_factory.mktemp("models") / "band", About(name="band", licence="MIT"))
+
+
+def test_the_tokeniser_is_in_the_folder(folder):
+    from orchestrion.systems.folder import load_model
+
+    conditioner = load_model(folder).system.conditioner
+    assert conditioner.read("slow piano") == conditioner.read("Slowly: PIANOS!") and len(conditioner.read("slow")) == 2
+
+
+def test_the_recorded_command_makes_the_same_clip_again(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("generate", folder, "-p", "slow soft harp", "--negative", "busy", "--cfg-scale", "2.5", "-d", "0.5",
+             "--seed", "3", "--steps", "2", "--device", "cpu", "--dtype", "float32", "-o", "a.wav")
+    assert run(capsys, *words)[0] == 0
+    first = Audio.read("a.wav")
+    assert first.provenance["prompt"] == {"text": "slow soft harp", "negative": "busy"}
+    command = shlex.split(first.provenance["command"])[1:]
+    assert "--negative" in command and command[command.index("--cfg-scale") + 1] == "2.5"
+    (tmp_path / "a.wav").unlink()
+    assert run(capsys, *command)[0] == 0
+    assert torch.equal(Audio.read("a.wav").samples, first.samples)
+    plain = run(capsys, *[word if word != "2.5" else "1" for word in words])
+    assert plain[0] == 0 and not torch.allclose(Audio.read("a.wav").samples, first.samples)
+
+
+def test_words_pick_the_text_model_and_no_words_the_piano(monkeypatch):
+    monkeypatch.setattr(shelf, "aliases", lambda: {"piano": "piano-flow", "text": "orchestra"})
+    assert shelf.default_model(prompted=True) == "text" and shelf.default_model(prompted=False) == "piano"
+    monkeypatch.setattr(shelf, "aliases", lambda: {"piano": "piano-flow"})
+    with pytest.raises(UserError, match="no text model comes with this version"):
+        shelf.default_model(prompted=True)
+
+
+def test_a_model_without_prompts_says_so(capsys, tmp_path):
+    code, _, err = run(capsys, "generate", "piano", "-p", "harp", "-d", "1", "-o", tmp_path / "x.wav")
+    assert code == 2 and "takes no prompt" in err
+    code, _, err = run(capsys, "generate", "piano", "--cfg-scale", "3", "-d", "1", "-o", tmp_path / "x.wav")
+    assert code == 2 and "takes no prompt" in err
