@@ -19,6 +19,8 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+FEW = 128  # steps, over the batch: with more, convolutions are quicker than matrix products
+
 
 def pads(taps: int, dilation: int, causal: bool) -> tuple[int, int]:
     """Zeros in front and behind, so that n samples give n / stride."""
@@ -78,19 +80,40 @@ class Weight(nn.Module):
             del self.gain
         self.normed = False  # type: ignore[misc]
 
-    def ready(self, upsampling: int, dtype: torch.dtype) -> Tensor:
-        """The kernel as `conv2d` takes it, see `_laid_out`; from the shelf where nothing has changed."""
+    def ready(self, upsampling: int, dtype: torch.dtype, rows: bool = False) -> Tensor:
+        """The kernel as `conv2d` takes it, see `_laid_out`, or as a matrix `[o k·i]` for rows of what it covers; from
+        the shelf where nothing has changed."""
         if torch.is_grad_enabled() and self.direction.requires_grad:
             return _laid_out(self(), upsampling)
         state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
-        name = f"{upsampling} {dtype}"
+        name = f"{upsampling} {dtype} {rows}"
         found = self.kept.get(name)
-        if found is None or found[0] != state:
-            with torch.inference_mode(False), torch.no_grad():  # to be of use in training too
-                value = _laid_out(self(), upsampling).to(dtype).contiguous(memory_format=torch.channels_last)
-            self.kept = {name: (state, value)}
-            return value
-        return found[1]
+        if found is not None and found[0] == state:
+            return found[1]
+        with torch.inference_mode(False), torch.no_grad():  # to be of use in training too
+            value = _laid_out(self(), upsampling).to(dtype)
+            value = value.permute(0, 2, 3, 1).flatten(1).contiguous() if rows else value.contiguous(
+                memory_format=torch.channels_last)
+        self.kept = {key: kept for key, kept in self.kept.items() if kept[0] == state} | {name: (state, value)}
+        return value
+
+    def convolve(self, x: Tensor, upsampling: int, stride: int, dilation: int, groups: int) -> Tensor:
+        """x `[b i 1 t]`, zeros included -> `[b o 1 n]`.
+
+        A few steps at a time, as on stage, are a matrix product: a convolution would first lay out its kernel, which
+        takes longer than the work itself.
+        """
+        dtype = _working_dtype(x)
+        taps = 2 if upsampling else self.direction.shape[-1]
+        count = (x.shape[-1] - (taps - 1) * dilation - 1) // stride + 1
+        if torch.jit.is_tracing() or groups > 1 or x.shape[0] * count > FEW or torch.is_grad_enabled():
+            return nn.functional.conv2d(x, self.ready(upsampling, dtype), None, [1, stride], [0, 0], [1, dilation],
+                                        groups)
+        steps = x[:, :, 0].transpose(1, 2).contiguous()  # [b t i]
+        b, t, i = steps.shape
+        covered = steps.as_strided((b, count, taps, i), (t * i, stride * i, dilation * i, 1)).reshape(b * count, -1)
+        made = nn.functional.linear(covered.to(dtype), self.ready(upsampling, dtype, rows=True))
+        return made.view(b, 1, count, -1).permute(0, 3, 1, 2)
 
 
 def _laid_out(kernel: Tensor, upsampling: int) -> Tensor:
@@ -115,15 +138,13 @@ class Conv(Streaming):
         self.left, self.right = pads(taps, dilation, causal)
         self.weight = Weight(outputs, inputs // groups, taps, normed)
 
-    def kernel(self, dtype: torch.dtype) -> Tensor:
-        if torch.jit.is_scripting():
-            return self.weight().unsqueeze(2)
-        return self.weight.ready(0, dtype)
-
     def stream(self, x: Tensor, past: list[Tensor], new: list[Tensor], final: bool) -> Tensor:
-        kernel = self.kernel(_working_dtype(x))
         if final and len(past) == 0 and self.left == self.right:  # whole: no copy for the zeros
             new.append(x[..., :0])
+            if torch.jit.is_scripting():  # noqa: SIM108  (TorchScript compiles only one side of a statement)
+                kernel = self.weight().unsqueeze(2)
+            else:
+                kernel = self.weight.ready(0, _working_dtype(x))
             return nn.functional.conv2d(x, kernel, None, [1, self.stride], [0, self.left], [1, self.dilation],
                                         self.groups)
         x = join(past, new, x, self.left)
@@ -135,7 +156,11 @@ class Conv(Streaming):
         if count == 0:
             return x.new_zeros(x.shape[0], self.outputs, 1, 0)
         x = x[..., : (count - 1) * self.stride + self.span]
-        return nn.functional.conv2d(x, kernel, None, [1, self.stride], [0, 0], [1, self.dilation], self.groups)
+        if torch.jit.is_scripting():
+            return nn.functional.conv2d(x, self.weight().unsqueeze(2), None, [1, self.stride], [0, 0],
+                                        [1, self.dilation], self.groups)
+        else:
+            return self.weight.convolve(x, 0, self.stride, self.dilation, self.groups)
 
 
 class Upsample(Streaming):
@@ -152,13 +177,7 @@ class Upsample(Streaming):
         self.outputs, self.ratio = outputs, ratio
         self.weight = Weight(inputs, outputs, 2 * ratio, normed=True)
 
-    def kernel(self, dtype: torch.dtype) -> Tensor:
-        if torch.jit.is_scripting():
-            return _laid_out(self.weight(), self.ratio)
-        return self.weight.ready(self.ratio, dtype)
-
     def stream(self, x: Tensor, past: list[Tensor], new: list[Tensor], final: bool) -> Tensor:
-        kernel = self.kernel(_working_dtype(x))
         turn = len(new)
         beginning = turn >= len(past) or past[turn].shape[-1] == 0  # nothing given out yet
         x = nn.functional.pad(x, (1, 0)) if beginning else torch.cat([past[turn], x], -1)
@@ -168,7 +187,10 @@ class Upsample(Streaming):
             new.append(x[..., :0] if beginning else x)
             return x.new_zeros(x.shape[0], self.outputs, 1, 0)
         new.append(x[..., -1:])
-        blocks = nn.functional.conv2d(x, kernel)  # [b r·o 1 t]
+        if torch.jit.is_scripting():
+            blocks = nn.functional.conv2d(x, _laid_out(self.weight(), self.ratio))  # [b r·o 1 t]
+        else:
+            blocks = self.weight.convolve(x, self.ratio, 1, 1, 1)
         y = blocks.permute(0, 2, 3, 1).reshape(x.shape[0], 1, -1, self.outputs).permute(0, 3, 1, 2)
         first = self.ratio // 2 if beginning else 0
         last = y.shape[-1] - (self.ratio // 2 if final else 0)
