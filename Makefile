@@ -16,7 +16,7 @@ test-all: .venv/dev.done
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
 lint: .venv/dev.done
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks recipes
 	$(BIN)/mypy
 
 clean:

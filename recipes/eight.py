@@ -1,4 +1,4 @@
-"""A picture of eight unselected clips, seeds 0 to 7, under eight real ones: python recipes/eight.py MODEL CORPUS OUT."""
+"""A picture of eight clips, seeds 0 to 7, under eight real ones: python recipes/eight.py MODEL CORPUS OUT."""
 
 import argparse
 import tempfile
