@@ -17,7 +17,9 @@ def import_(
     sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Musika's published .h5 files, or the "
                                                                             "folders that hold them; or RAVE's run "
                                                                             "folder, .ckpt or .ts; or, with --system, "
-                                                                            "weights of audio-diffusion-pytorch.")],
+                                                                            "weights of audio-diffusion-pytorch; "
+                                                                            "or an audio-diffusion pipeline's folder, "
+                                                                            "or hf:owner/name of one.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
     licence: Annotated[str, typer.Option(help="Of these weights, as their authors state it.")] = "unknown",
     trust: Annotated[bool, typer.Option("--trust", help="Read .ts files too: they hold code that runs.")] = False,
@@ -27,6 +29,7 @@ def import_(
     size: Annotated[str, typer.Option(help="Of that system.")] = "paper",
 ) -> None:
     """Turn Musika's, RAVE's or Moûsai's weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
+    from orchestrion.interchange.diffusers import is_pipeline
     from orchestrion.interchange.mousai import import_mousai
     from orchestrion.interchange.musika import import_musika
     from orchestrion.interchange.rave import import_rave, is_rave
@@ -40,6 +43,9 @@ def import_(
                       data=f"Imported from {sources[0].name}.")
         save_model(import_mousai(sources[0], system, size), output, about)
         typer.echo(output)
+        return
+    if is_pipeline(sources[0]):
+        _import_pipeline(str(sources[0]), output, licence)
         return
     if is_rave(sources):
         rave = import_rave(sources[0], trust, sample_rate)
@@ -88,3 +94,15 @@ def export(
     difference = exporters[to](system, output)
     typer.echo(output)
     typer.echo(f"compared in a clean process: differs by {difference:.1e} at most", err=True)
+
+
+def _import_pipeline(source: str, output: Path, licence: str) -> None:
+    from orchestrion.interchange.diffusers import fetch_pipeline, import_pipeline
+    from orchestrion.systems.folder import About, save_model
+
+    folder = fetch_pipeline(source)
+    system, defaults = import_pipeline(folder)
+    about = About(output.name, summary="audio-diffusion, from a published pipeline.", licence=licence,
+                  data=f"Imported from {source}.", defaults=defaults)
+    save_model(system, output, about)
+    typer.echo(output)

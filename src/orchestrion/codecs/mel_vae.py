@@ -1,0 +1,46 @@
+"""Mel images through a variational autoencoder: latents an eighth as high and as wide, as latent audio-diffusion has.
+
+    audio ── mel image ── encoder ──► z [b d f/8 n/8] ── decoder ── mel image ── phase recovery ──► audio
+"""
+
+import torch
+from torch import Tensor
+
+from orchestrion.codecs.mel import LONGEST, MelImageConfig
+from orchestrion.contracts import Codec, CodecConfig, Continuous, Reconstruction, Windowed
+from orchestrion.errors import UserError
+from orchestrion.nn.vae2d import Vae2dConfig
+
+
+class MelVaeConfig(CodecConfig):
+    image: MelImageConfig = MelImageConfig()
+    vae: Vae2dConfig = Vae2dConfig()
+
+    def build(self) -> "MelVae":
+        return MelVae(self)
+
+
+class MelVae(Codec):
+    def __init__(self, config: MelVaeConfig) -> None:
+        vae, image = config.vae.build(1), config.image
+        if image.bands % vae.stride:
+            raise UserError(f"this autoencoder takes images of a multiple of {vae.stride} bands, not {image.bands}")
+        rate = image.sample_rate / image.hop / vae.stride
+        super().__init__(Continuous(config.vae.latents, rate, image.bands // vae.stride), image.sample_rate, 1,
+                         multiple_of=image.hop * vae.stride, chunking=Windowed(round(LONGEST * rate)))
+        self.config, self.image, self.vae = config, image.build(), vae
+
+    def analyse(self, audio: Tensor) -> Tensor:
+        return self.config.vae.scaling * self.vae.encode(self.image.analyse(audio)).mean.float()
+
+    def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
+        return self.image.synthesise(self.vae.decode(latents / self.config.vae.scaling).float())
+
+    def forward(self, audio: Tensor) -> Reconstruction:
+        """Without sound: `audio` is empty, phases would teach nothing. image: mean absolute error of the image, in
+        units of its height from -1 to 1; divergence: KL from N(0, 1), a clip."""
+        wanted = self.image.analyse(self.pad(audio))
+        posterior = self.vae.encode(wanted)
+        made = self.vae.decode(posterior.sample())
+        losses = {"image": (made.float() - wanted).abs().mean(), "divergence": posterior.divergence()}
+        return Reconstruction(audio[..., :0], posterior.mean, losses)
