@@ -5,6 +5,7 @@ from overfitting import batch_of, distance, one_clip, train
 from orchestrion.codecs.diffused import DecodeOptions
 from orchestrion.codecs.dmae import DmaeConfig
 from orchestrion.codecs.upsampler import UpsamplerConfig, resample
+from orchestrion.codecs.vocoder import VocoderConfig
 from orchestrion.errors import UserError
 from orchestrion.nn.unet1d import UNet1dConfig
 from orchestrion.systems.dmae import CODECS, CROP, dmae
@@ -68,6 +69,14 @@ def test_a_tone_below_the_new_nyquist_passes_and_one_above_is_gone():
             assert (again - tone)[..., middle].abs().max() < 2e-2
         else:
             assert again[..., middle].abs().max() < 2e-2
+
+
+def test_a_vocoder_takes_less_sound_than_its_window():
+    levels = UNet1dConfig(channels=(8,), factors=(4,), items=(1,), groups=4, features=8)
+    codec = VocoderConfig(sample_rate=8000, bands=5, n_fft=64, hop=4, levels=levels).build().eval()
+    latents = codec.encode(torch.randn(1, 1, 7))
+    assert latents.shape == (1, 5, 8) and latents.isfinite().all()
+    assert codec.decode(latents, 7, options=DecodeOptions(1)).shape == (1, 1, 7)
 
 
 def test_an_upsampler_keeps_the_low_rate_waveform_as_its_latents():

@@ -45,13 +45,12 @@ class Vocoder(DiffusedCodec):
         if (config.n_fft - config.hop) % 2:
             raise UserError(f"a vocoder's window and hop must differ by an even number of samples, got "
                             f"{config.n_fft} and {config.hop}")
+        step, pad = math.lcm(config.hop, config.levels.multiple_of), (config.n_fft - config.hop) // 2
         super().__init__(Continuous(config.channels * config.bands, config.sample_rate / config.hop),
-                         config.sample_rate, config.channels,
-                         multiple_of=math.lcm(config.hop, config.levels.multiple_of), overlap=config.overlap,
-                         level=config.level)
+                         config.sample_rate, config.channels, multiple_of=step * (pad // step + 1),  # to reflect `pad`
+                         overlap=config.overlap, level=config.level)
         self.config = config
-        self.flatten = nn.ConvTranspose1d(config.bands, 1, config.n_fft, config.hop,
-                                          (config.n_fft - config.hop) // 2, bias=False)
+        self.flatten = nn.ConvTranspose1d(config.bands, 1, config.n_fft, config.hop, pad, bias=False)
         self.decoder = UNet1d(config.levels, 2, 1)
         filters = mel_filterbank(config.sample_rate, config.n_fft, config.bands, scale="htk")
         self.register_buffer("filters", filters, persistent=False)
