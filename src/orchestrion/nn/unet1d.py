@@ -103,7 +103,8 @@ class UNet1d(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor | None = None, embedding: Tensor | None = None,
                 mask: Tensor | None = None, channels: Mapping[int, Tensor] | None = None) -> Tensor:
-        """embedding `[b l e]`, of which mask `[b l]` tells what counts (None: no prompt); channels: by depth `[b d n/factors]`."""
+        """embedding `[b l e]`, of which mask `[b l]` tells what counts; None: no prompt. channels: by depth, at that
+        level's rate, `[b d n/factors]`."""
         features = None
         if self.time is not None:
             assert time is not None, "this U-Net is told the time"
