@@ -1,6 +1,6 @@
 """Are joints between windows heard? And is a clip decoded in chunks the same as decoded whole?
 
-    python benchmarks/seams.py MODEL [--clips 6] [--minutes 4]
+    python benchmarks/seams.py MODEL [--clips 6] [--minutes 7.5]
 
 Joints of the decoder stand where `Model.stream` gives out a block; those of the generator where its
 windows meet. The median jump at the joints must be below the 75th percentile of the jumps elsewhere.
@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="model folder or bundled name")
     parser.add_argument("--clips", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=4.0, help="length of each clip")
+    parser.add_argument("--minutes", type=float, default=7.5, help="length of each clip")
     args = parser.parse_args()
 
     model = Model.load(args.model)
@@ -64,7 +64,7 @@ def generator_joints(generator: Generator, frames: int) -> list[int]:
     """Frames at which the generator's windows meet."""
     match generator:
         case LatentGan():
-            return list(range(generator.half, frames, generator.half))
+            return list(range(generator.half_length, frames, generator.half_length))
         case FlowGenerator():
             windows = generator.config
             return list(range(windows.context, frames, windows.context - windows.overlap))
