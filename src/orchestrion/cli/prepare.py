@@ -26,6 +26,8 @@ def prepare(
     channels: Annotated[int, typer.Option(help="1 or 2")] = 2,
     soundfont: Annotated[Path | None, typer.Option(help="An .sf2 or .sf3 to play MIDI with")] = None,
     program: Annotated[str | None, typer.Option(help="General MIDI programs, as 0,4,11: each piece gets one")] = None,
+    vary: Annotated[bool, typer.Option("--vary", help="Play each MIDI piece at a speed, pitch and loudness of its "
+                                                      "own, so that captions and sound differ more")] = False,
     reverb: Annotated[bool, typer.Option("--reverb", help="FluidSynth's reverb and chorus")] = False,
     limit: Annotated[int | None, typer.Option(help="At most this many pieces")] = None,
     hours: Annotated[float | None, typer.Option(help="Stop at this many hours of music")] = None,
@@ -51,6 +53,7 @@ def prepare(
         hours,
         workers,
         cluster,
+        vary,
     )
     bar_console = Console(stderr=True)
     columns = (

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import random
 import re
 import zipfile
 from collections.abc import Mapping
@@ -33,6 +34,36 @@ class Sound:
     programs: tuple[int, ...] = ()  # General MIDI; each piece gets one of them; none: as the file says
     reverb: bool = False
     licence: str = "unknown"
+    vary: bool = False  # MIDI is played at speeds, pitches and loudnesses of each piece's own
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How a piece is played that need not be played as it is written, so that a collection of much alike pieces holds
+    slow and fast, low and high, soft and loud."""
+
+    speed: float
+    semitones: int
+    loudness: float
+
+    @classmethod
+    def of(cls, key: str) -> "Variation":
+        """Always the same for one key: speeds from 0.6 to 1.6 times the written, transpositions by up to an octave,
+        velocities from 0.3 to 1.2 times."""
+        draw = random.Random(hashlib.sha256(f"variation/{key}".encode()).digest())
+        return cls(1.6 ** draw.uniform(-1.08, 1), draw.randint(-12, 12), draw.uniform(0.3, 1.2))
+
+    def play(self, music: Music) -> Music:
+        return music.varied(self.speed, self.semitones, self.loudness)
+
+    def annotate(self, attributes: dict[str, float]) -> dict[str, float]:
+        """What a collection says of the piece as it is written, of the piece as it is played."""
+        played = dict(attributes)
+        if "tempo" in played:
+            played["tempo"] *= self.speed
+        if "key" in played:
+            played["key"] = (played["key"] + self.semitones) % 12
+        return played
 
 
 @dataclass(frozen=True)
@@ -60,6 +91,10 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
         return Outcome(item.key, reason=str(error))
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise each
         return Outcome(item.key, reason=f"unreadable ({error})")
+    annotated = dict(item.attributes)
+    if music and sound.vary and not item.recording:
+        variation = Variation.of(item.key)
+        music, annotated = variation.play(music), variation.annotate(annotated)
     gains, attributes = {}, music.attributes(item.true_tempo) if music else {}
     if not item.recording:
         assert music and sound.soundfont
@@ -75,7 +110,7 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
         audio, rate = trim_tail(played_out, RATE), RATE
     audio = fit(audio, rate, sound.sample_rate, sound.channels)
     samples = np.clip((audio * 32768).round(), -32768, 32767).astype("<i2")  # 16 bits stay as they were
-    attributes |= sound_attributes(audio, sound.sample_rate) | dict(item.attributes)
+    attributes |= sound_attributes(audio, sound.sample_rate) | annotated
     heard = music.digest() if music and not item.recording else hashlib.sha256(samples.tobytes()).hexdigest()
     path = f"audio/{file_name(item.key)}"
     write_flac(folder / path, samples, sound.sample_rate)

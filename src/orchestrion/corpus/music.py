@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,18 @@ class Music:
         file.save(file=data)
         return data.getvalue()
 
+    def varied(self, speed: float = 1.0, semitones: int = 0, loudness: float = 1.0) -> "Music":
+        """The same music played faster, transposed and struck harder: velocities are multiplied, and kept from 1 to
+        127. Notes that would leave the piano's range (21 to 108) stay an octave nearer. Drums keep their sounds."""
+        import mido
+
+        file = mido.MidiFile(type=self.file.type, ticks_per_beat=self.file.ticks_per_beat, charset="utf-8")
+        for track in self.file.tracks:
+            file.tracks.append(mido.MidiTrack(_varied(message, speed, semitones, loudness) for message in track))
+        default = mido.MetaMessage("set_tempo", tempo=round(500_000 / speed))  # until the first of the file's own
+        file.tracks[0].insert(0, default)
+        return _read_notes(file)
+
     def attributes(self, true_tempo: bool = True) -> dict[str, float]:
         """What can be counted in the notes: the ground truth for captions and for scoring adherence."""
         key, mode, clarity = find_key(self.pitch, self.end - self.start)
@@ -147,6 +160,21 @@ def during(curves: Mapping[str, Sequence[float]], start: float, seconds: float) 
     notes, pitch, velocity = (sum(curves[name][first:last]) for name in ("notes", "pitch", "velocity"))
     told = {"density": notes / (CURVE_STEP * (last - first))}
     return told | ({"pitch": pitch / notes, "velocity": velocity / notes} if notes else {})
+
+
+def _varied(message: Any, speed: float, semitones: int, loudness: float) -> Any:
+    if message.type == "set_tempo":
+        return message.copy(tempo=max(round(message.tempo / speed), 1))
+    if message.type not in ("note_on", "note_off"):
+        return message
+    changes = {}
+    if message.channel != DRUMS:
+        pitch = message.note + semitones
+        pitch += 12 * (math.ceil(max(21 - pitch, 0) / 12) - math.ceil(max(pitch - 108, 0) / 12))
+        changes["note"] = min(max(pitch, 0), 127)
+    if message.type == "note_on" and message.velocity > 0:
+        changes["velocity"] = min(max(round(message.velocity * loudness), 1), 127)
+    return message.copy(**changes)
 
 
 def _kept(message: Any, program: int | None) -> bool:

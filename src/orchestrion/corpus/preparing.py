@@ -41,6 +41,7 @@ class PrepareOptions:
     hours: float | None = None
     workers: int | None = None  # processes; None: one a core
     cluster: str | None = None  # address of a Dask scheduler, whose workers see the same paths
+    vary: bool = False  # MIDI is played at speeds, pitches and loudnesses of each piece's own
 
     def check(self) -> None:
         """Raises UserError where a figure can't be meant."""
@@ -118,6 +119,7 @@ def prepare(
         options.programs,
         options.reverb,
         options.licence or collection.licence,
+        options.vary,
     )
     journal = Journal(output, settings(collection, sound))
     summary = Summary(total=min(len(pieces), options.limit or len(pieces)))
@@ -257,6 +259,7 @@ def settings(collection: Source, sound: Sound) -> dict[str, Any]:
         "programs": list(sound.programs),
         "reverb": sound.reverb,
         "licence": sound.licence,
+        **({"vary": True} if sound.vary else {}),
     }
 
 
