@@ -1,6 +1,6 @@
 """RAVE v2 beside acids-rave: 30 s of 48 kHz mono encoded and decoded, and causal streaming in blocks of 2048.
 
-    python benchmarks/rave.py PYTHON_WITH_ACIDS_RAVE [--threads 1] [--rounds 3]
+    python benchmarks/rave_speed.py PYTHON_WITH_ACIDS_RAVE [--threads 1] [--rounds 3]
 
 Both sides run in worker processes of their own, in turn, on the same threads; figures are CPU seconds, the least of
 the rounds (other work on the machine only ever adds). acids-rave's weight norm is folded in its favour, and it runs in

@@ -31,13 +31,13 @@ class Principal(nn.Module):
     def enter(self, latents: Tensor, rank: int) -> Tensor:
         """-> the first `rank` coordinates."""
         centred = latents - self.centre[:, None]
-        return torch.matmul(self.components[:rank], centred) / self.spread[:rank, None]
+        return _rotated(self.components[:rank], centred) / self.spread[:rank, None]
 
     def leave(self, coordinates: Tensor, others: Tensor) -> Tensor:
         """coordinates `[b r n]`, and unscaled values for the d - r others -> latents `[b d n]`."""
         rank = coordinates.shape[1]
         rotated = torch.cat([coordinates * self.spread[:rank, None], others], 1)
-        return torch.matmul(self.components.t(), rotated) + self.centre[:, None]
+        return _rotated(self.components.t(), rotated) + self.centre[:, None]
 
     def rank(self, fidelity: float) -> int:
         """How many coordinates explain at least this share of the variance."""
@@ -62,3 +62,12 @@ class Principal(nn.Module):
         self.spread.copy_(values.sqrt())
         self.fidelity.copy_(values.cumsum(0) / values.sum())
         return True
+
+
+def _rotated(matrix: Tensor, x: Tensor) -> Tensor:
+    """In float32 always: a large mean that cancels would leave little of half precision."""
+    if torch.jit.is_scripting():
+        return torch.matmul(matrix, x)
+    else:
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.matmul(matrix, x.float())
