@@ -127,7 +127,8 @@ def _mel(folder: Path, unet: dict[str, Any], latent: bool) -> CodecConfig:
     height = _pair(unet.get("sample_size"), (256, 256))[0]
     vae = _json(folder / "vqvae" / "config.json") if latent else {}
     stride = 2 ** (len(vae["block_out_channels"]) - 1) if latent else 1
-    image = MelImageConfig(sample_rate=int(mel.get("sample_rate", 22_050)), bands=int(mel.get("y_res", height * stride)),
+    bands = int(mel.get("y_res", height * stride))
+    image = MelImageConfig(sample_rate=int(mel.get("sample_rate", 22_050)), bands=bands,
                            size=int(mel.get("n_fft", 2048)), hop=int(mel.get("hop_length", 512)),
                            depth=float(mel.get("top_db", 80)), own_peak=True)
     if not latent:

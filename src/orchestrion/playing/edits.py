@@ -166,6 +166,12 @@ def joined(source: Tensor, made: Tensor, offset: int, start: int, stop: int, len
     return out
 
 
+def closed(audio: Tensor, start: int, stop: int, fade: int) -> Tensor:
+    """The loop `start` to `stop` of `[c t]`, which goes on alike after it; what follows fades into its start."""
+    turn, fade = audio[:, start:stop], min(fade, audio.shape[1] - stop, (stop - start) // 2)
+    return torch.cat([crossfade(audio[:, stop : stop + fade], turn[:, :fade]), turn[:, fade:]], 1)
+
+
 def crossfade(old: Tensor, new: Tensor) -> Tensor:
     """`[c t]` from old to new, as loud throughout as they are: the gains follow how alike the two are."""
     angle = torch.linspace(0, math.pi / 2, old.shape[1] + 2)[1:-1]

@@ -14,7 +14,7 @@ from torch import Tensor
 from orchestrion.audio import Audio
 from orchestrion.audio.files import Writer
 from orchestrion.audio.levels import below_ceiling
-from orchestrion.contracts import Conditioning, Generator, Progress, Prompt
+from orchestrion.contracts import Conditioning, Exact, Generator, Progress, Prompt
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError, did_you_mean
 from orchestrion.playing import edits
@@ -229,6 +229,10 @@ class Model:
         around = min(-(-reach(codec) // step) * step, latents.shape[-1])  # the end, heard before the start
         turned = torch.cat([latents[..., -around:], latents, latents[..., :around]], dim=-1)
         skip, left = around * codec.frame, latents.shape[-1] * codec.frame
+        if not isinstance(codec.chunking, Exact):  # its phases don't come round by themselves
+            whole = torch.cat([block.cpu() for block in self.stream(turned, seed=seed)], dim=-1)
+            yield edits.closed(whole, skip, skip + left, round(edits.FADE * self.sample_rate))
+            return
         for block in self.stream(turned, seed=seed):
             kept = block[..., skip : skip + left]
             skip, left = max(0, skip - block.shape[-1]), left - kept.shape[-1]
