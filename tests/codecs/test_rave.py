@@ -107,6 +107,16 @@ def test_the_first_components_carry_most():
     assert (back - batches[0]).norm() < 0.02 * batches[0].norm()
 
 
+def test_half_precision_leaves_the_rotation_alone():
+    """Latents near a large mean: their rotation cancels almost all of it."""
+    codec = build(VARIANTS["v2"])
+    codec.principal.fit([100 + torch.randn(1, 8, 400)])
+    latents = torch.randn(1, 8, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        again = codec.principal.enter(codec.principal.leave(latents, torch.zeros(1, 0, 5)), 8)
+    assert torch.allclose(again, latents, atol=1e-3)
+
+
 def test_a_fitted_codec_settles_its_rank():
     codec = build(VARIANTS["v2"])
     assert codec.settle(codec.config) == codec.config  # nothing known yet
