@@ -118,5 +118,7 @@ def measure_memorisation(distances: np.ndarray, of_real: np.ndarray,
     nearer = (distances < of_real.min()).astype(np.float64)
     median = lambda values: float(np.median(values))  # noqa: E731
     spread = mean_interval(distances.tolist(), groups, centre=median)
+    low, high = mean_interval(nearer.tolist(), groups)
     return [Measured("nearest training passage", median(distances), *spread),
-            Measured("copied", float(nearer.mean()), *mean_interval(nearer.tolist(), groups))]
+            Measured("copied", float(nearer.mean()), None if low is None else max(0.0, low),
+                     None if high is None else min(1.0, high))]
