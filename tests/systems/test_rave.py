@@ -35,7 +35,7 @@ def test_a_generator_begins_with_a_trained_rave(tmp_path, page):
         latents = system.generator.sample(2 * system.generator.multiple_of, Conditioning(), [1])
         assert latents.shape[1] == rank and system.codec.decode(latents).isfinite().all()
     save_model(system, tmp_path / "both", About(name="both"), start.codec)
-    again = load_model(tmp_path / "both").system  # shares the codec, by its weights' hash
+    again = load_model(tmp_path / "both").system
     assert torch.equal(again.codec.principal.components, codec.codec.principal.components)
 
 

@@ -218,9 +218,11 @@ def test_from_takes_the_codec_and_drops_its_stage(tmp_path, corpus_folder, quiet
         train(tmp_path / "early", corpus_folder, both, quiet, TrainOptions(stage="flow", precision="fp32"))
 
 
-def test_a_codec_trained_further_is_saved_as_one_of_its_own(tmp_path, corpus_folder, quiet):
+def test_a_codec_trained_further_is_saved_as_one_of_its_own(tmp_path, corpus_folder, quiet, monkeypatch):
     train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
     (tmp_path / "run" / "model").rename(tmp_path / "codec")
+    assert Start.open(str(tmp_path / "codec")).codec is None  # a generator over it takes it along
+    monkeypatch.setattr("orchestrion.training.start.bundled_models", lambda: {"codec": tmp_path / "codec"})
     start = Start.open(str(tmp_path / "codec"))
     assert start.codec is not None  # a generator over it would name it
     train(tmp_path / "further", corpus_folder, start.adopt(toy_recipe(3)), quiet, start=start)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from orchestrion.contracts import Codec, Objective
 from orchestrion.errors import UserError
 from orchestrion.systems.folder import SharedCodec, load_codec, load_model
-from orchestrion.systems.shelf import find_model
+from orchestrion.systems.shelf import HUB, bundled_models, find_model
 from orchestrion.systems.system import Recipe, Stage, System
 from orchestrion.training.checkpoint import load_checkpoint
 
@@ -19,7 +19,7 @@ class Start:
     """Parts to begin with: always a codec, and a generator where the source has one of the same make."""
 
     source: System
-    codec: SharedCodec | None  # by which the new model names it, where it is a model of its own
+    codec: SharedCodec | None  # by which the new model names it, where it is a bundled one
     folder: Path  # the model folder
     run: Path | None  # the run folder that it lies in, for the critics
 
@@ -33,8 +33,9 @@ class Start:
         place = run / "model" if run else find_model(name)
         loaded = load_model(place)
         shared = loaded.shared_codec
-        if shared is None and loaded.system.generator is None and not run:
-            shared = load_codec(place)[1]
+        if shared is None and loaded.system.generator is None and (
+                name.startswith(HUB) or place in bundled_models().values()):
+            shared = load_codec(place)[1]  # any other codec goes into the new model whole: nobody else has it
         return cls(loaded.system, shared, place, run)
 
     def adopt(self, recipe: Recipe) -> Recipe:
