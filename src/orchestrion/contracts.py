@@ -89,6 +89,7 @@ class Conditioning:
     frames: Tensor | None = None  # [b e n]
     prefix: Tensor | None = None  # [b l] tokens
     against: "Conditioning | None" = None  # what guidance leads away from: no prompt, or a negative one
+    negated: tuple[bool, ...] = ()  # by row: whether that is a negative prompt
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "Conditioning":
         """The slots that are filled, each changed; `against` is left out."""
@@ -263,6 +264,7 @@ class Conditioner(nn.Module):
         made, b = self([*prompts, *(Prompt(text=p.negative) for p in prompts)]), len(prompts)
         guided = made.map(lambda slot: slot[:b])
         guided.against = made.map(lambda slot: slot[b:])
+        guided.negated = tuple(bool(p.negative) for p in prompts)
         return guided
 
     def fit(self, prompts: Iterable[Prompt]) -> None:

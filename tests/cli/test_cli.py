@@ -16,7 +16,7 @@ from orchestrion.cli import generate as generate_verbs
 from orchestrion.cli import main
 from orchestrion.contracts import Generator
 from orchestrion.systems import shelf
-from toys import toy_model_folder
+from toys import ToyGenerator, toy_model_folder
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +198,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(orchestrion, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_kill_leaves_no_half_written_target(bundled, tmp_path, number):
-    code = ("import sys, time; sys.path.insert(0, sys.argv[1]); import toys\n"
+    code = ("import signal, sys, time; sys.path.insert(0, sys.argv[1]); import toys\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
             "from orchestrion.audio.files import Writer\n"
             "write = Writer.write\n"
             "def slowly(self, block): write(self, block); print('wrote', flush=True); time.sleep(9)\n"
@@ -214,6 +215,14 @@ def test_a_kill_leaves_no_half_written_target(bundled, tmp_path, number):
     _, err = process.communicate(timeout=30)
     assert not os.path.exists("a.wav")
     assert process.returncode == (130 if number == signal.SIGINT else -9), err
+
+
+def test_sound_that_is_no_numbers_is_not_written(orchestrion, monkeypatch):
+    sample = ToyGenerator.sample
+    monkeypatch.setattr(ToyGenerator, "sample", lambda *a, **k: sample(*a, **k).mul(float("nan")))
+    code, _, err = orchestrion("generate -d 1 -o a.wav")
+    assert code == 2 and "a.wav is not written: toy gave samples that are no finite numbers" in err
+    assert os.listdir(".") == []
 
 
 def families(cls=Generator):

@@ -120,6 +120,10 @@ class Writer:
     def write(self, samples: Tensor) -> None:
         """The next samples `[c t]`."""
         samples = samples.detach().float().cpu()
+        if not samples.isfinite().all():
+            maker = (self.provenance or {}).get("model", "what made it")
+            raise UserError(f"{self.path} is not written: {maker} gave samples that are no finite numbers; try other "
+                            "options, or --dtype float32, and if that doesn't help the model is damaged")
         self.meter.hear(samples)
         try:
             self._spool.write(samples.T.contiguous().numpy().tobytes())

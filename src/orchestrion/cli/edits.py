@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrion.cli.generate import Scale, Seed, Shift, Steps, report
+from orchestrion.cli.generate import Resamples, Scale, Seed, Shift, Steps, report
 from orchestrion.cli.shared import Device, Dtype, Output, progress_bar
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def inpaint(words: One, start: Annotated[float, typer.Option("--from", help="Sec
             stop: Annotated[float, typer.Option("--to", help="Second at which it ends.")], prompt: Words = None,
             seed: Seed = None, count: Count = 1, steps: Steps = None, solver: Solver = None, shift: Shift = None,
             cfg_scale: Scale = None,
-            resamples: Annotated[int | None, typer.Option("--resamples", help="How often each step is taken, so that "
-                                                          "the new fits the old (diffusion).")] = None,
-            output: Output = None, device: Device = "auto", dtype: Dtype = "auto") -> None:
+            resamples: Resamples = None, output: Output = None, device: Device = "auto", dtype: Dtype = "auto") -> None:
     """Make a part of a file anew: orchestrion inpaint song.wav --from 8 --to 12 -o mended.wav"""
     from orchestrion.playing.editing import INPAINT, EditRequest
 

@@ -13,8 +13,11 @@ Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow
 Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly the prompt steers.")]
 Variety = Annotated[float | None, typer.Option("--variety", "--truncation",
                                                help="How far to stray: 0.1 tame, 2 usual, 4 wild (GAN).")]
-Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow).")]
+Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow); dpm-2m, ddim, ddpm, "
+                                                         "euler, heun or adpm2 (diffusion).")]
 Shift = Annotated[float | None, typer.Option("--shift", help="Above 1: more of the steps near the noise (flow).")]
+Resamples = Annotated[int | None, typer.Option("--resamples", help="How often each step is taken, so that the new fits "
+                                                                   "the old (diffusion, in-painting).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def generate(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help=(
         "A bundled model (see `orchestrion models`), a model folder, or hf:owner/name; by default piano, or with a "
-        "prompt the bundled text model."))] = None,
+        "prompt the bundled text model, if one is bundled."))] = None,
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")] = None,
     negative: Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")] = None,
     attribute: Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
@@ -39,6 +42,11 @@ def generate(
     shift: Shift = None,
     cfg_scale: Scale = None,
     truncation: Variety = None,
+    schedule: Annotated[str | None, typer.Option("--schedule", help="Of the noise levels: even, karras, log-snr or "
+                                                                    "leading (diffusion).")] = None,
+    eta: Annotated[float | None, typer.Option("--eta", help="With --solver ddim: 0 draws no noise on the way, 1 as much "
+                                                            "as ddpm (diffusion).")] = None,
+    resamples: Resamples = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
     device: Device = "auto",
@@ -51,7 +59,7 @@ def generate(
                       negative=negative,
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
-                               "truncation": truncation},
+                               "truncation": truncation, "schedule": schedule, "eta": eta, "resamples": resamples},
                       device=device, dtype=dtype)
     with progress_bar("generating") as progress:
         made = make_files(request, progress)

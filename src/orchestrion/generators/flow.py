@@ -6,7 +6,6 @@ each continuing the last. A prompt's words are attended to, its vector shifts th
 the null or the negative prompt (Ho & Salimans 2022, arXiv 2207.12598).
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,6 +27,7 @@ from orchestrion.contracts import (
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.dit import DiT
+from orchestrion.sampling.numbers import check_above_zero, check_from_zero, check_steps
 from orchestrion.sampling.solvers import even_times, find_solver
 
 
@@ -40,6 +40,11 @@ class FlowOptions:
     solver: str = "adams"  # adams, euler, heun or midpoint
     shift: float = 2.0  # above 1: more of the steps near the noise
     cfg_scale: float | None = None  # 1: the prompt as it is, above: stressed; None: as the model was made for
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
+        check_above_zero("shift", self.shift)
+        check_from_zero("cfg_scale", self.cfg_scale)
 
 
 class DiTConfig(Config):
@@ -130,8 +135,6 @@ class FlowGenerator(Generator):
         scale = options.cfg_scale
         if scale is None:
             return self.config.guidance
-        if not math.isfinite(scale):
-            raise UserError(f"the guidance (cfg_scale) is a finite number, 1 for the prompt as it is, not {scale}")
         if not self.conditioned and scale != 1:
             raise UserError("this model takes no prompt, so there is nothing to guide towards: leave cfg_scale out")
         return scale

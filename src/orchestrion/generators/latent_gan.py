@@ -32,6 +32,7 @@ from orchestrion.contracts import (
     clip_generators,
 )
 from orchestrion.errors import UserError
+from orchestrion.sampling.numbers import check_above_zero
 
 START = 4  # steps at the bottom of the generator and at the top of the critic
 HALF = math.sqrt(0.5)
@@ -50,8 +51,7 @@ class GanOptions:
     loop: bool = False
 
     def __post_init__(self) -> None:
-        if not self.truncation > 0:
-            raise UserError(f"truncation must be above 0, got {self.truncation}: 2 is usual, less is less varied")
+        check_above_zero("truncation", self.truncation)
 
 
 class LatentGanConfig(GeneratorConfig):

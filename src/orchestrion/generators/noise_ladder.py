@@ -30,6 +30,7 @@ from orchestrion.contracts import (
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.unet1d import UNet1d, UNet1dConfig
+from orchestrion.sampling.numbers import check_steps
 from orchestrion.sampling.parameterisations import PredictsV
 from orchestrion.sampling.paths import Angle
 
@@ -39,6 +40,9 @@ class LadderOptions:
     """How a noise ladder is sampled."""
 
     steps: int = 64  # evaluations of the first window; each further split takes steps / splits
+
+    def __post_init__(self) -> None:
+        check_steps(self.steps)
 
 
 class NoiseLadderConfig(GeneratorConfig):

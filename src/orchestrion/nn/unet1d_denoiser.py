@@ -22,8 +22,8 @@ class UNet1dDenoiserConfig(DenoiserConfig):
 class UNet1dDenoiser(Denoiser):
     """x `[b d n]`, time `[b]` in 0 to 1, conditioning.sequence `[b l e]` -> `[b d n]`.
 
-    A learned null embedding, as the authors' models over a frozen text encoder have it, takes the place of negative
-    prompts too.
+    A learned null embedding, as the authors' models over a frozen text encoder have it, is what guidance leads away
+    from where no negative prompt is given.
     """
 
     def __init__(self, config: UNet1dDenoiserConfig, channels: int, conditioner: Conditioner | None) -> None:
@@ -43,7 +43,9 @@ class UNet1dDenoiser(Denoiser):
     def null(self, conditioning: Conditioning) -> Conditioning:
         if self.net.null is None or conditioning.sequence is None:
             return super().null(conditioning)
-        return self.drop(conditioning, torch.ones(len(conditioning.sequence), dtype=torch.bool))
+        count = len(conditioning.sequence)
+        silent = [not negative for negative in conditioning.negated] or [True] * count
+        return self.drop(conditioning.against or conditioning, torch.tensor(silent))
 
     def drop(self, conditioning: Conditioning, dropped: Tensor) -> Conditioning:
         if self.net.null is None or conditioning.sequence is None:

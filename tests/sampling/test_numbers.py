@@ -1,0 +1,32 @@
+import math
+
+import pytest
+
+from orchestrion.errors import UserError
+from orchestrion.generators.diffusion import DiffusionOptions
+from orchestrion.generators.flow import FlowOptions
+from orchestrion.generators.latent_gan import GanOptions
+from orchestrion.generators.noise_ladder import LadderOptions
+
+
+@pytest.mark.parametrize("family, name, wrong", [
+    (FlowOptions, "shift", (0, -1, math.nan, math.inf)),
+    (FlowOptions, "cfg_scale", (-1, math.nan, math.inf)),
+    (FlowOptions, "steps", (0, -3, 10**9)),
+    (DiffusionOptions, "eta", (-0.1, math.nan, math.inf)),
+    (DiffusionOptions, "cfg_scale", (-1, math.nan, math.inf)),
+    (DiffusionOptions, "resamples", (0, -1)),
+    (DiffusionOptions, "steps", (0, -3)),
+    (GanOptions, "truncation", (0, -1, math.nan, math.inf)),
+    (LadderOptions, "steps", (0, -3)),
+])
+def test_numbers_that_would_come_out_as_broken_sound_are_refused(family, name, wrong):
+    for value in wrong:
+        with pytest.raises(UserError, match=f"{name} is a (finite|whole) number"):
+            family(**{name: value})
+
+
+def test_the_usual_numbers_pass():
+    FlowOptions(steps=1, shift=0.5, cfg_scale=0)
+    DiffusionOptions(eta=0, cfg_scale=0, resamples=3)
+    GanOptions(truncation=0.1)
