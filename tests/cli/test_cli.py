@@ -199,7 +199,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(orchestrion, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_kill_leaves_no_half_written_target(bundled, tmp_path, number):
     code = ("import signal, sys, time; sys.path.insert(0, sys.argv[1]); import toys\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in a background job\n"
             "from orchestrion.audio.files import Writer\n"
             "write = Writer.write\n"
             "def slowly(self, block): write(self, block); print('wrote', flush=True); time.sleep(9)\n"

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-import torch
 
-from orchestrion.audio import Audio
 from orchestrion.errors import UserError
 
 SPLITS = ("train", "validation", "test")
@@ -103,6 +101,10 @@ class Corpus:
             raise UserError(f"{path} can't be read ({error}): prepare the corpus again") from error
         if found.shape[0] == self.channels:
             return found
+        import torch
+
+        from orchestrion.audio import Audio
+
         return Audio(torch.from_numpy(found.copy()), self.sample_rate).to_channels(self.channels).samples.numpy()
 
     @property
