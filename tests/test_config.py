@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrion.config import Config
+from orchestrion.config import Config, first_difference
 from orchestrion.contracts import CodecConfig, ObjectiveConfig
 from orchestrion.errors import UserError
 
@@ -46,6 +46,7 @@ def test_digest_follows_the_content():
 @pytest.mark.parametrize(("path", "value", "words"), [
     ("lamp.wats", "1", "did you mean 'watts'"),
     ("lamps.7.watts", "1", "no field '7'"),
+    ("lamps.7.watts", "1", "lamps has 2, counted from 0"),
     ("lamp.watts", '"many"', "must be int"),
     ("lamp.watts", "true", "must be int"),
     ("lamp.type", "1", "no field 'type'"),
@@ -63,3 +64,12 @@ def test_nonsense_is_refused_in_a_sentence(path, value, words):
 def test_a_missing_field_is_named():
     with pytest.raises(UserError, match="needs the field 'lamp'"):
         RoomConfig.from_dict({"type": "RoomConfig"})
+
+
+def test_the_first_difference_is_named_as_set_names_it():
+    assert first_difference(ROOM.to_dict(), ROOM.to_dict()) is None
+    other = ROOM.override("lamps.1.watts", "60").override("lamps.1.gas", "argon")
+    assert first_difference(ROOM.to_dict(), other.to_dict()) == ("lamps.1.watts", 40, 60)
+    fewer = RoomConfig(lamp=ROOM.lamp, lamps=ROOM.lamps[:1])
+    path, here, there = first_difference(ROOM.to_dict(), fewer.to_dict())
+    assert path == "lamps" and (len(here), len(there)) == (2, 1)

@@ -67,10 +67,27 @@ def _key(place: Any, part: str, path: str) -> Any:
     """`part` as a key of a dict or an index of a list; `UserError` where there is no such field."""
     if isinstance(place, list) and part.isdigit() and int(part) < len(place):
         return int(part)
+    if isinstance(place, list):
+        parent = path[: f".{path}.".index(f".{part}.")].rstrip(".")
+        raise UserError(f"--set {path}: there is no field {part!r}; {parent} has {len(place)}, counted from 0")
     names = [name for name in place if name != "type"] if isinstance(place, dict) else []
     if part not in names:
         raise UserError(f"--set {path}: there is no field {part!r}; {did_you_mean(part, names)}")
     return part
+
+
+def first_difference(here: Any, there: Any, path: str = "") -> tuple[str, Any, Any] | None:
+    """-> the first field (as `--set` names it) in which the plain data of two configs differ, with both values;
+    None where they are the same. What one of them lacks is None."""
+    if isinstance(here, list | tuple) and isinstance(there, list | tuple) and len(here) == len(there):
+        here, there = dict(enumerate(here)), dict(enumerate(there))
+    if not (isinstance(here, dict) and isinstance(there, dict)):
+        return None if here == there else (path, here, there)
+    for key in [*here, *(key for key in there if key not in here)]:
+        inner = f"{path}.{key}" if path else str(key)
+        if found := first_difference(here.get(key), there.get(key), inner):
+            return found
+    return None
 
 
 def _json_or_text(value: str) -> Any:

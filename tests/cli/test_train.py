@@ -44,6 +44,8 @@ def test_a_dry_run_prints_a_line_a_stage_and_writes_nothing(tmp_path, corpus):
     (["train", "spectral", "--size", "tinny", "--data", "CORPUS"], "did you mean 'tiny'"),
     (["train", "spectral", "--data", "nowhere"], "there is no corpus at nowhere"),
     (["train", "spectral", "--data", "CORPUS", "--set", "stages.0.step=2"], "did you mean 'steps'"),
+    (["train", "spectral", "--data", "CORPUS", "--set", "stages.0.steps=-5"], "steps must be above zero, got -5"),
+    (["train", "spectral", "--data", "CORPUS", "--set", "stages.9.steps=5"], "stages has 1, counted"),
     (["train", "spectral", "--data", "CORPUS", "--set", "stages"], "takes FIELD=VALUE"),
     (["train", "spectral", "--data", "CORPUS", "--set", "system.codec.sample_rate=22050"], "--sample-rate 22050"),
     (["train", "spectral", "--data", "CORPUS", "--max-minutes", "-1"], "above zero"),

@@ -1,5 +1,6 @@
 """What a system is: a codec, a conditioner and a generator, and the recipe that trains them in order."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -87,6 +88,24 @@ class Stage(Config):
     clip: float | None = 1.0  # gradient norm
     ema: float = 0.999
     fit: bool = False  # measure the codec (latent statistics, PCA) when the stage ends
+
+    def __post_init__(self) -> None:
+        """Raises UserError where a figure can't be meant."""
+        for name in ("crop", "batch", "steps", "learning_rate", "critic_rate", "clip"):
+            if (figure := getattr(self, name)) is not None and not 0 < figure < math.inf:
+                self._refuse(name, "above zero", figure)
+        for name in ("weight_decay", "warmup"):
+            if not 0 <= (figure := getattr(self, name)) < math.inf:
+                self._refuse(name, "zero or more", figure)
+        for name, share in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
+            if not 0 <= share < 1:
+                self._refuse(name, "from 0 to below 1", share)
+        low, high = self.gain
+        if not -math.inf < low <= high < math.inf:
+            self._refuse("gain", "two levels in dB, the lower one first", self.gain)
+
+    def _refuse(self, field: str, wanted: str, got: object) -> None:
+        raise UserError(f"stage {self.name!r}: {field} must be {wanted}, got {got}")
 
 
 class Recipe(Config):
