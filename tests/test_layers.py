@@ -16,6 +16,7 @@ LAYERS = [
     {"systems"},
     {"playing", "training", "evaluation", "interchange"},
     {"cli", "studio"},
+    {"__main__"},
 ]
 # `contracts` are the words that the rest of its layer and all above it speak.
 SPOKEN_BY_SIBLINGS = {"contracts"}

@@ -31,6 +31,14 @@ def replacing(target: str | Path) -> Iterator[Path]:
         shutil.rmtree(fence, ignore_errors=True)
 
 
+def share(part: Path) -> None:
+    """Gives a file that was written for its owner alone the mode that any new file has."""
+    usual = part.with_name(f"{part.name}.usual")
+    usual.touch()
+    part.chmod(usual.stat().st_mode)
+    usual.unlink()
+
+
 def check_writable(target: str | Path) -> None:
     """Refuses an output path before the work starts: `UserError` where it can't be written.
 

@@ -131,6 +131,11 @@ REFUSED = [
     ("generate -o a.xyz", "audio is written as .wav, .flac, .ogg, .mp3, not '.xyz'"),
     ("generate -o file/a.wav", "file/a.wav can't be written"),
     ("generate --seed -1", "a seed is a whole number from 0"),
+    ("generate --seed 9223372036854775807 -n 2", "2 clips take the seeds from 9223372036854775807 on"),
+    ("generate -d 1e12 -o a.flac", "GiB"),
+    ("generate -d 200000 -n 1 -o a.wav", "a wav holds 4 GiB"),
+    ("generate -a tempo=nan", "--attribute takes NAME=NUMBER"),
+    ("loop", "no bundled model loops yet: name one that does, such as the folder of one trained as"),
     ("generate --cfg-scale 3", "toy has no option 'cfg_scale'"),
     ("generate -p calm", "no text model comes with this version"),
     ("generate toy -p calm", "toy takes no prompt"),
@@ -223,6 +228,16 @@ def test_sound_that_is_no_numbers_is_not_written(orchestrion, monkeypatch):
     code, _, err = orchestrion("generate -d 1 -o a.wav")
     assert code == 2 and "a.wav is not written: toy gave samples that are no finite numbers" in err
     assert os.listdir(".") == []
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "orchestrion", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "orchestrion 0.1.0\n"), done.stderr
+
+
+def test_the_systems_that_loop_are_named(orchestrion):
+    err = orchestrion("loop")[2]
+    assert "musika" in err and "spectral" not in err
 
 
 def families(cls=Generator):

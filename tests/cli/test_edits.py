@@ -81,6 +81,15 @@ def test_a_file_that_is_loud_stays_as_it_is(orchestrion):
     ("vary in.wav --strength nan", "from 0 to 1"),
     ("continue in.wav -d 0", "above 0"),
     ("continue toy in.wav", "can't continue"),
+    ("vary in.wav -o in.wav", "in.wav is what it would be made from"),
+    ("vary in.wav -o ../work/in.wav", "would be lost"),
+    ("continue in.wav --seed 9223372036854775807 -n 2", "2 clips take the seeds from 9223372036854775807 on"),
+    ("continue in.wav -d 1e12", "of memory"),
+    ("reconstruct toy in.wav -o in.wav", "would be lost"),
+    ("transfer toy in.wav -o in.wav", "would be lost"),
+    ("transfer toy in.wav -o out.wav --noise nan", "from 0"),
+    ("interpolate toy other.flac in.wav -o in.wav", "would be lost"),
+    ("interpolate toy in.wav other.flac -o out.wav --mix nan", "from 0"),
     ("vary in.wav -p calm", "takes no prompt"),
     ("continue in.wav -o out.xyz", "out.xyz"),
     ("continue nomodel in.wav", "nomodel"),
@@ -90,3 +99,46 @@ def test_bad_input_is_one_sentence(orchestrion, line, said):
     code, out, err = orchestrion(line)
     assert (code, out) == (2, "") and said in err and len(err.strip().splitlines()) == 1
     assert sorted(os.listdir(".")) == before
+
+
+@pytest.mark.parametrize("line", [
+    "reconstruct toy in.wav -o sub/out.wav",
+    "interpolate editor in.wav other.flac --mix 0.25 -o out.flac",
+    "interpolate toy in.wav other.flac --mix 0.25 -o out.flac",
+    "transfer toy in.wav --scale 0=1.5 --scale all=0.9 --noise 0.1 -o out.wav",
+    "vary in.wav --seed 1 -o sub/out.wav",
+])
+def test_what_is_made_of_files_can_be_made_again(orchestrion, line):
+    path = line.split()[-1]
+    code, _, err = orchestrion(line)
+    assert code == 0, err
+    first = Audio.read(path)
+    command = orchestrion(f"inspect {path}")[1].strip().splitlines()[-1]
+    assert f"-o {path}" in command
+    os.remove(path)
+    assert orchestrion(command.removeprefix("orchestrion "))[0] == 0
+    assert torch.equal(Audio.read(path).samples, first.samples)
+
+
+def test_latents_know_their_command_too(orchestrion):
+    assert orchestrion("encode toy in.wav -o in.safetensors")[0] == 0
+    assert orchestrion("decode toy in.safetensors -o out.wav")[0] == 0
+    assert "orchestrion encode toy " in orchestrion("inspect in.safetensors")[1]
+    assert "orchestrion decode toy " in orchestrion("inspect out.wav")[1]
+    assert os.stat("in.safetensors").st_mode == os.stat("out.wav").st_mode
+
+
+def test_a_source_that_has_changed_is_told(orchestrion):
+    orchestrion("vary in.wav --seed 1 -o out.wav")
+    assert "beware" not in orchestrion("inspect out.wav")[1]
+    music(2.0, seed=9).write("in.wav")
+    assert "in.wav has changed since" in orchestrion("inspect out.wav")[1]
+    os.remove("in.wav")
+    assert "in.wav is gone" in orchestrion("inspect out.wav")[1]
+
+
+def test_damaged_weights_are_told(orchestrion, bundled):
+    weights = bundled / "toy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    code, out, err = orchestrion("inspect toy")
+    assert (code, out) == (2, "") and "model.safetensors is damaged" in err

@@ -22,9 +22,11 @@ def encode(model: ModelName, source: Source, output: Target, device: Device = "a
     from orchestrion.audio.files import info
     from orchestrion.playing import Model
     from orchestrion.playing.latents import check_latents_path, encode_file
+    from orchestrion.playing.origin import check_apart
 
     info(source)
     check_latents_path(output)
+    check_apart([output], [source])
     encode_file(Model.load(model, device, dtype), source, output)
     typer.echo(output)
 
@@ -35,12 +37,15 @@ def decode(model: ModelName, source: Source, output: Target, device: Device = "a
     from orchestrion.audio.files import output_format
     from orchestrion.playing import Model
     from orchestrion.playing.latents import decode_file, read_latents
+    from orchestrion.playing.origin import origin, write_signed
     from orchestrion.storage import check_writable
 
     read_latents(source)
     output_format(output)
     check_writable(output)
-    typer.echo(decode_file(Model.load(model, device, dtype), source).write(output))
+    loaded = Model.load(model, device, dtype)
+    made = decode_file(loaded, source)
+    typer.echo(write_signed(made, origin(loaded, "decode", [source], {}, output), output))
 
 
 def reconstruct(model: ModelName, source: Source, output: Target, device: Device = "auto",
@@ -49,9 +54,13 @@ def reconstruct(model: ModelName, source: Source, output: Target, device: Device
     from orchestrion.audio import Audio
     from orchestrion.audio.files import info, output_format
     from orchestrion.playing import Model
+    from orchestrion.playing.origin import check_apart, origin, write_signed
     from orchestrion.storage import check_writable
 
     info(source)
     output_format(output)
     check_writable(output)
-    typer.echo(Model.load(model, device, dtype).reconstruct(Audio.read(source)).write(output))
+    check_apart([output], [source])
+    loaded = Model.load(model, device, dtype)
+    made = loaded.reconstruct(Audio.read(source))
+    typer.echo(write_signed(made, origin(loaded, "reconstruct", [source], {}, output), output))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrion.cli.shared import Device, Dtype, ModelName, Output, numbers, progress_bar
+from orchestrion.cli.shared import Device, Dtype, Output, numbers, progress_bar
 
 Duration = Annotated[float, typer.Option("-d", "--duration", help="Seconds.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same clip. Default: any.")]
@@ -13,8 +13,8 @@ Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow
 Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly the prompt steers.")]
 Variety = Annotated[float | None, typer.Option("--variety", "--truncation",
                                                help="How far to stray: 0.1 tame, 2 usual, 4 wild (GAN).")]
-Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow); dpm-2m, ddim, ddpm, "
-                                                         "euler, heun or adpm2 (diffusion).")]
+Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow); dpm-2m, ddim, "
+                                                         "ddpm, euler, heun or adpm2 (diffusion).")]
 Shift = Annotated[float | None, typer.Option("--shift", help="Above 1: more of the steps near the noise (flow).")]
 Resamples = Annotated[int | None, typer.Option("--resamples", help="How often each step is taken, so that the new fits "
                                                                    "the old (diffusion, in-painting).")]
@@ -44,8 +44,8 @@ def generate(
     truncation: Variety = None,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the noise levels: even, karras, log-snr or "
                                                                     "leading (diffusion).")] = None,
-    eta: Annotated[float | None, typer.Option("--eta", help="With --solver ddim: 0 draws no noise on the way, 1 as much "
-                                                            "as ddpm (diffusion).")] = None,
+    eta: Annotated[float | None, typer.Option("--eta", help="With --solver ddim: 0 draws no noise on the way, 1 as "
+                                                            "much as ddpm (diffusion).")] = None,
     resamples: Resamples = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
@@ -67,7 +67,8 @@ def generate(
 
 
 def loop(
-    model: ModelName = "piano-gan",
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help=(
+        "A model that can loop, as for generate; by default the first bundled one that can."))] = None,
     duration: Duration = 12.0,
     seed: Seed = None,
     truncation: Variety = None,

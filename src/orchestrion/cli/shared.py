@@ -1,5 +1,6 @@
 """What several verbs share: their common options, progress bars, and reading NAME=VALUE."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +37,9 @@ def numbers(pairs: list[str], flag: str) -> dict[str, float]:
     for pair in pairs:
         name, found, value = pair.partition("=")
         try:
-            read[name.strip()] = float(value)
+            read[name.strip()] = number = float(value)
         except ValueError as error:
             raise UserError(f"{flag} takes NAME=NUMBER, such as tempo=90, not {pair!r}") from error
-        if not name.strip() or not found:
+        if not name.strip() or not found or not math.isfinite(number):
             raise UserError(f"{flag} takes NAME=NUMBER, such as tempo=90, not {pair!r}")
     return read

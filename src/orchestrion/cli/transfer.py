@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,6 +45,7 @@ def transfer(
 ) -> None:
     """Play any sound with a model's timbre: orchestrion transfer my-rave voice.wav -o violin.wav"""
     from orchestrion.playing import Model
+    from orchestrion.playing.origin import check_apart, made_from, origin, write_signed
     from orchestrion.playing.transfer import LatentEdit, keep_fidelity
     from orchestrion.playing.transfer import transfer as whole
 
@@ -56,16 +57,22 @@ def transfer(
     audio = None if str(source) == "-" else _read(source)
     if str(output) != "-":
         _check(output)
+        check_apart([output], [source, *([style] if style else [])])
     loaded = Model.load(model, device, dtype)
     keep_fidelity(loaded, fidelity)
     edit = LatentEdit(_latents(scale, "--scale"), _latents(bias, "--bias"), noise)
     if audio is not None and audio.sample_rate != loaded.sample_rate:
         typer.echo(f"{source} is resampled from {audio.sample_rate} to {loaded.sample_rate} Hz", err=True)
+    options = {"fidelity": fidelity, "scale": scale, "bias": bias, "noise": noise or None,
+               "style": str(style.resolve()) if style else None, "stream": stream, "block": block if stream else None}
+    signature = {} if live else origin(loaded, "transfer", [source], options, output)
+    if style is not None:
+        signature["made_from"] |= made_from([style])
     if stream:
-        _stream(loaded, audio, output, edit, block)
+        _stream(loaded, audio, output, edit, block, signature)
         return
     assert audio is not None
-    typer.echo(whole(loaded, audio, edit, _read(style) if style else None).write(output))
+    typer.echo(write_signed(whole(loaded, audio, edit, _read(style) if style else None), signature, output))
 
 
 def interpolate(
@@ -80,17 +87,22 @@ def interpolate(
 ) -> None:
     """Make a sound between two: orchestrion interpolate my-rave a.wav b.wav -o between.wav"""
     from orchestrion.playing import Model
+    from orchestrion.playing.origin import check_apart, origin, write_signed
     from orchestrion.playing.transfer import interpolate as between
     from orchestrion.playing.transfer import keep_fidelity
 
     sounds = _read(first), _read(second)
     _check(output)
+    check_apart([output], [first, second])
     loaded = Model.load(model, device, dtype)
     keep_fidelity(loaded, fidelity)
-    typer.echo(between(loaded, *sounds, mix).write(output))
+    made = between(loaded, *sounds, mix)
+    signature = origin(loaded, "interpolate", [first, second], {"mix": mix, "fidelity": fidelity}, output)
+    typer.echo(write_signed(made, signature, output))
 
 
-def _stream(model: "Model", audio: "Audio | None", output: Path, edit: "LatentEdit", size: int) -> None:
+def _stream(model: "Model", audio: "Audio | None", output: Path, edit: "LatentEdit", size: int,
+            signature: dict[str, Any]) -> None:
     from orchestrion.audio.files import Writer
     from orchestrion.playing.streaming import Report, Stream, cut, play
 
@@ -106,7 +118,8 @@ def _stream(model: "Model", audio: "Audio | None", output: Path, edit: "LatentEd
             sys.stdout.buffer.write(made.T.contiguous().numpy().tobytes())
             sys.stdout.buffer.flush()
     else:
-        with Writer(output, model.sample_rate, model.channels, model.record("transfer", block=size)) as writer:
+        record = model.record("transfer", block=size) | signature
+        with Writer(output, model.sample_rate, model.channels, record) as writer:
             for made in played:
                 writer.write(made)
         typer.echo(output)

@@ -13,7 +13,8 @@ from orchestrion.contracts import Progress
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
 from orchestrion.playing.edits import How, check_capability, continue_audio, inpaint, vary
-from orchestrion.playing.model import Model
+from orchestrion.playing.model import Model, check_seeds
+from orchestrion.playing.origin import check_apart, made_from
 from orchestrion.playing.provenance import command_line
 from orchestrion.playing.request import Made, numbered
 from orchestrion.storage import check_writable
@@ -63,6 +64,8 @@ def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = Non
     if request.output is not None:
         output_format(request.output)
         check_writable(request.output)
+        check_apart(numbered(request.output, request.count), [source])
+    check_seeds(request.seed or 0, request.count)
     find_model(name)
     model = Model.load(name, request.device, request.dtype)
     check_capability(model, verb.needs)
@@ -71,14 +74,16 @@ def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = Non
     output_format(output, model.sample_rate, model.channels)
     check_writable(output)
     paths = numbered(output, request.count)
+    check_apart(paths, [source])
     clip = Audio.read(source)
     command = _again(verb, request, model, seed, source, output)
+    sources = made_from([source])
     started, total = time.perf_counter(), 0.0
     for index, path in enumerate(paths):
         how = How(seed + index, request.prompt, request.options, _share(progress, index, request.count))
         made = verb.edit(model, clip, **request.numbers, how=how)
         record = {**(made.provenance or {}), "verb": verb.name, "command": command,
-                  "source": str(source)}
+                  "made_from": sources}
         with Writer(path, made.sample_rate, made.channels, record, exact=True) as writer:
             writer.write(made.samples)
         total += made.duration
@@ -103,5 +108,5 @@ def _again(verb: Verb, request: EditRequest, model: Model, seed: int, source: Pa
     options: dict[str, Any] = {**numbers, "p": request.prompt, "seed": seed,
                                "n": request.count if request.count > 1 else None, **chosen,
                                "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."),
-                               "o": output.name}
+                               "o": str(output)}
     return command_line(verb.name, [model.source, str(source.resolve())], options)

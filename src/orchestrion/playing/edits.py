@@ -19,6 +19,7 @@ from orchestrion.contracts import Edit, Progress, Prompt
 from orchestrion.errors import UserError
 from orchestrion.playing.chunks import frames_together
 from orchestrion.playing.provenance import prompt_record
+from orchestrion.playing.room import check_memory_of_audio
 
 if TYPE_CHECKING:
     from orchestrion.playing.model import Model
@@ -49,6 +50,7 @@ def continue_audio(model: "Model", audio: Audio, duration: float = 10.0, how: Ho
     # the last whole frame may have heard the end: it is made anew, and faded into
     start = max(source.samples.shape[1] // frame - 1, 0)
     end = source.samples.shape[1] + max(1, round(duration * model.sample_rate))
+    check_memory_of_audio(end, model.channels)
     made = _replace(model, source, start, -(-end // frame), end, 1.0, how or How())
     return _signed(model, "continue", made, how, duration=duration)
 

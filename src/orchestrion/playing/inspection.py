@@ -7,7 +7,8 @@ from typing import Any
 from orchestrion.audio.files import info, read_tags
 from orchestrion.errors import UserError
 from orchestrion.playing.latents import ENDING, latents_record
-from orchestrion.systems.folder import read_about, read_system_config
+from orchestrion.playing.origin import changes
+from orchestrion.systems.folder import check_files, read_about, read_system_config
 from orchestrion.systems.shelf import CONFIG, HUB, bundled_models, find_model
 
 
@@ -15,7 +16,9 @@ def inspect(name: str) -> dict[str, Any]:
     """Everything known, as a flat dict of plain values; the key `command` makes the file again."""
     path = Path(name)
     if path.is_file():
-        return latents_record(path) if path.suffix == ENDING else _audio(path)
+        facts = latents_record(path) if path.suffix == ENDING else _audio(path)
+        changed = changes(facts)
+        return facts | {"beware": changed} if changed else facts
     if (path / "corpus.json").is_file():
         return _corpus(path)
     if path.is_dir() or name in bundled_models() or name.startswith(HUB):
@@ -37,6 +40,7 @@ def _audio(path: Path) -> dict[str, Any]:
 
 def _model(folder: Path) -> dict[str, Any]:
     about, system = read_about(folder), read_system_config(folder)
+    check_files(folder)
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     facts: dict[str, Any] = {"model": about.name, "folder": str(folder), "summary": about.summary,
                              "licence": about.licence, "data": about.data,

@@ -10,7 +10,8 @@ from torch import Tensor
 from orchestrion.audio import Audio
 from orchestrion.errors import UserError
 from orchestrion.playing.model import Model
-from orchestrion.storage import check_writable, replacing
+from orchestrion.playing.origin import origin
+from orchestrion.storage import check_writable, replacing, share
 
 ENDING = ".safetensors"
 _KEY = "orchestrion"
@@ -30,10 +31,12 @@ def encode_file(model: Model, source: Path, target: Path) -> None:
     check_latents_path(target)
     audio = Audio.read(source)
     length = round(audio.samples.shape[1] * model.sample_rate / audio.sample_rate)
-    record = model.record("encode", codec_sha256=model.codec_sha256, length=length, source=source.name)
+    record = model.record("encode", codec_sha256=model.codec_sha256, length=length, source=source.name,
+                          **origin(model, "encode", [source], {}, target))
     latents = model.encode(audio).contiguous()
     with replacing(target) as part:
         save_file({"latents": latents}, part, metadata={_KEY: json.dumps(record)})
+        share(part)
 
 
 def decode_file(model: Model, source: Path) -> Audio:

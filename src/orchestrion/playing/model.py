@@ -20,6 +20,7 @@ from orchestrion.errors import UserError, did_you_mean
 from orchestrion.playing import edits
 from orchestrion.playing.chunks import decode_chunks, encode_chunks, frames_together, reach
 from orchestrion.playing.provenance import prompt_record, provenance
+from orchestrion.playing.room import check_disk, check_memory
 from orchestrion.systems.folder import About, LoadedModel, load_model, weights_hash
 from orchestrion.systems.shelf import HUB, aliases, bundled_models, find_model
 from orchestrion.systems.system import System
@@ -112,6 +113,7 @@ class Model:
         """Like `generate_batch`, but each clip goes to its file while it is decoded, so that memory stays
         bounded at any length. A file appears when it is complete. command: recorded in its tags."""
         settings = self.options(options, loop)
+        check_disk(paths, self._samples(duration), self.channels)
         share = 0.8  # of the time that sampling takes, roughly
         latents = self.sample(prompts, duration, seeds, settings,
                               (lambda done: progress(share * done)) if progress else None)
@@ -133,10 +135,10 @@ class Model:
         options: the generator's own dataclass, from `options`.
         """
         for seed in seeds:
-            if not 0 <= seed <= MAX_SEED:
-                raise UserError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed}")
+            check_seeds(seed)
         frames = math.ceil(self._samples(duration) / self.system.codec.frame)
         frames = self._whole_frames(frames, loop=getattr(options, "loop", False))
+        check_memory(self.system.codec.space, frames, len(seeds))
         with self._precision():
             conditioning = self._condition([as_prompt(prompt) for prompt in prompts])
             return self.generator.sample(frames, conditioning, list(seeds), options, progress=progress)
@@ -277,6 +279,15 @@ class Model:
 def check_duration(seconds: float) -> None:
     if not (math.isfinite(seconds) and seconds > 0):
         raise UserError(f"a duration is a number of seconds above 0, not {seconds:g}")
+
+
+def check_seeds(seed: int, count: int = 1) -> None:
+    """That of the first of `count` clips, from which the others count on."""
+    if not 0 <= seed <= MAX_SEED:
+        raise UserError(f"a seed is a whole number from 0 to {MAX_SEED}, not {seed}")
+    if seed + count - 1 > MAX_SEED:
+        raise UserError(f"{count} clips take the seeds from {seed} on, and {MAX_SEED} is the last there is: start "
+                        f"at {MAX_SEED - count + 1} or below")
 
 
 def as_prompt(prompt: str | Prompt | None) -> Prompt:

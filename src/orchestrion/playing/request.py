@@ -6,15 +6,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from orchestrion.audio.files import output_format
-from orchestrion.contracts import Progress, Prompt
+from orchestrion.contracts import GeneratorConfig, Progress, Prompt
 from orchestrion.devices import choose_device, choose_dtype
-from orchestrion.playing.model import Model, check_duration
+from orchestrion.errors import UserError
+from orchestrion.playing.model import Model, check_duration, check_seeds
 from orchestrion.playing.provenance import command_line
 from orchestrion.storage import check_writable
-from orchestrion.systems.shelf import default_model, find_model
+from orchestrion.systems.folder import read_system_config
+from orchestrion.systems.shelf import bundled_models, default_model, find_model
+from orchestrion.systems.system import SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class Made:
 def make_files(request: Request, progress: Progress | None = None) -> Made:
     """Loads the model, generates, writes. Whatever can be refused is refused before the model is loaded."""
     check_duration(request.duration)
+    check_seeds(request.seed or 0, request.count)
     device = choose_device(request.device)
     choose_dtype(request.dtype, device)
     if request.output is not None:
         output_format(request.output)
         check_writable(request.output)
-    name = request.model or default_model(bool(request.prompt or request.negative or request.attributes))
+    prompted = bool(request.prompt or request.negative or request.attributes)
+    name = request.model or (looping_model() if request.loop else default_model(prompted))
     find_model(name)
     started = time.perf_counter()
     model = Model.load(name, request.device, request.dtype)
@@ -77,8 +82,26 @@ def again(request: Request, model: Model, seed: int, output: Path) -> str:
                                "d": float(request.duration), "seed": seed,
                                "n": request.count if request.count > 1 else None, **chosen,
                                "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."),
-                               "o": output.name}
+                               "o": str(output)}
     return command_line("loop" if request.loop else "generate", [model.source], options)
+
+
+def looping_model() -> str:
+    """The first bundled model that can loop."""
+    import orchestrion.systems  # noqa: F401  (its pages enter themselves into the table)
+
+    for name, folder in bundled_models().items():
+        if can_loop(read_system_config(folder).generator):
+            return name
+    trained = [s.name for s in SYSTEMS.values() if can_loop(s.recipe(s.sizes[0]).system.generator)]
+    raise UserError("no bundled model loops yet: name one that does, such as the folder of one trained as "
+                    f"{', '.join(sorted(trained))}")
+
+
+def can_loop(config: GeneratorConfig | None) -> bool:
+    """By the generator that the config says it builds."""
+    made = get_type_hints(type(config).build).get("return") if config else None
+    return "loop" in getattr(made, "capabilities", ())
 
 
 def numbered(output: Path, count: int) -> list[Path]:

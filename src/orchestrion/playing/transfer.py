@@ -1,6 +1,7 @@
 """Any sound through a model's codec into the model's own: timbre transfer, and edits of the latents on the way."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ class LatentEdit:
         space = model.system.codec.space
         if self and not isinstance(space, Continuous):
             raise UserError(f"{model.name} has tokens, which can't be scaled or moved; use a model with latents")
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            raise UserError(f"noise is a finite number from 0, not {self.noise:g}")
         for key in [*self.scale, *self.bias]:
             if isinstance(space, Continuous) and not -1 <= key < space.channels:
                 raise UserError(f"{model.name} has the latents 0 to {space.channels - 1}, and no {key}")
@@ -83,6 +86,8 @@ def transfer(model: Model, audio: Audio, edit: LatentEdit = UNEDITED, style: Aud
 def interpolate(model: Model, first: Audio, second: Audio, mix: float = 0.5) -> Audio:
     """Between two sounds: mix 0 is the first, 1 the second; the longer one is cut. By the noises that lead to them
     where the model's generator can find these, else latent by latent."""
+    if not 0 <= mix <= 1:
+        raise UserError(f"the mix is a number from 0, the first sound, to 1, the second, not {mix:g}")
     if "interpolate" in model.capabilities:
         return model.interpolate(first, second, mix)
     if not isinstance(model.system.codec.space, Continuous):

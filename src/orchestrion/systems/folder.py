@@ -207,21 +207,38 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def check_files(folder: str | Path) -> None:
+    """Whether all weights are there, and whole by their headers; raises `UserError` else. Quicker than loading."""
+    from safetensors import SafetensorError, safe_open
 
+    for path in _weight_files(Path(folder)):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is damaged ({error}); take the model from its source again") from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
     names = [WEIGHTS]
     if (folder / INDEX).is_file():
         try:
             names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
         except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
             raise UserError(f"{folder / INDEX} is damaged; take the model from its source again") from error
-    state: dict[str, Tensor] = {}
-    for name in names:
-        path = folder / Path(name).name  # never outside the folder
+    paths = [folder / Path(name).name for name in names]  # never outside the folder
+    for path in paths:
         if not path.is_file():
             raise UserError(f"{folder} is not whole: {path.name} is missing; take it from its source again")
+    return paths
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    state: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
         try:
             state |= load_file(path)
         except (SafetensorError, OSError) as error:
