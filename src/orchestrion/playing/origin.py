@@ -42,7 +42,8 @@ def changes(record: Mapping[str, Any]) -> str | None:
     return "; ".join(found) or None
 
 
-def origin(model: Model, verb: str, sources: Sequence[Path], options: Mapping[str, Any], output: Path) -> dict[str, Any]:
+def origin(model: Model, verb: str, sources: Sequence[Path], options: Mapping[str, Any],
+           output: Path) -> dict[str, Any]:
     """What provenance says of files made from files: the command that makes it again, and the files."""
     places = {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."), "o": str(output)}
     words = [model.source, *(str(source.resolve()) for source in sources)]
