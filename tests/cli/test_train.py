@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from orchestrion.cli.train import Display
 from plucks import pluck_corpus
+from training.conftest import toy_recipe
 
 ORCHESTRION = [sys.executable, "-c", "from orchestrion.cli import main; main()"]
 SHORT = ["--set", "stages.0.steps=2", "--set", "stages.0.batch=2", "--device", "cpu"]
@@ -49,6 +51,8 @@ def test_a_dry_run_prints_a_line_a_stage_and_writes_nothing(tmp_path, corpus):
     (["train", "spectral", "--data", "CORPUS", "--set", "stages"], "takes FIELD=VALUE"),
     (["train", "spectral", "--data", "CORPUS", "--set", "system.codec.sample_rate=22050"], "--sample-rate 22050"),
     (["train", "spectral", "--data", "CORPUS", "--max-minutes", "-1"], "above zero"),
+    (["train", "spectral", "--data", "CORPUS", "--max-minutes", "nan"], "above zero"),
+    (["train", "spectral", "--data", "CORPUS", "--seed", "-1"], "--seed is a whole number"),
     (["train", "spectral", "--data", "CORPUS", "--stage", "codek"], "did you mean 'codec'"),
     (["train", "spectral", "--data", "CORPUS", "--log", "tensorbord"], "did you mean 'tensorboard'"),
     (["train", "flow", "--data", "CORPUS", "--from", "nothing"], "there is no model 'nothing'"),
@@ -60,3 +64,12 @@ def test_nonsense_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, corpus,
     assert found.returncode == 2 and sentence in found.stderr, found.stderr
     assert "Traceback" not in found.stderr and len(found.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_without_a_terminal_the_first_steps_are_told(capsys):
+    with Display() as display:
+        display.stage(toy_recipe(200).stages[0], 0)
+        for step in range(1, 201):
+            display.step(step, {"loss": 1.0, "seconds": 0.1})
+    told = [line.split()[1] for line in capsys.readouterr().err.splitlines() if "steps/s" in line]
+    assert told == ["1/200", "10/200", "100/200", "200/200"]

@@ -16,6 +16,7 @@ from orchestrion.corpus.corpus import Corpus
 from orchestrion.errors import UserError
 from orchestrion.objectives.reconstruction import ReconstructionConfig
 from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
+from orchestrion.training.place import alone_in
 from orchestrion.training.run import Run, TrainOptions
 from orchestrion.training.start import Start
 from training.conftest import Quiet, toy_recipe
@@ -102,7 +103,7 @@ def script(tmp_path, **values) -> list[str]:
 
 
 def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(tmp_path, corpus_folder, quiet):
-    command = script(tmp_path, every=0, processes=1, steps=40, corpus=corpus_folder, folder=tmp_path / "killed")
+    command = script(tmp_path, every=1e-6, processes=1, steps=40, corpus=corpus_folder, folder=tmp_path / "killed")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stdout:
         if line.strip() == "12":
@@ -170,6 +171,10 @@ def test_nonsense_is_refused_before_anything_is_made(tmp_path, corpus_folder, qu
         (toy_recipe(), TrainOptions(device="cuda:7"), "no device 'cuda:7'"),
         (toy_recipe(), TrainOptions(logs=("tensorbord",)), "did you mean 'tensorboard'"),
         (toy_recipe(), TrainOptions(stage="codek"), "did you mean 'codec'"),
+        (toy_recipe(), TrainOptions(seed=-1), "--seed is a whole number"),
+        (toy_recipe(), TrainOptions(max_minutes=float("nan")), "--max-minutes must be above zero, got nan"),
+        (toy_recipe(), TrainOptions(checkpoint_minutes=0), "--checkpoint-minutes must be above zero"),
+        (toy_recipe(), TrainOptions(demo_minutes=float("nan")), "--demo-minutes must be above zero"),
     ]
     for recipe, options, words in cases:
         with pytest.raises(UserError, match=words):
@@ -179,12 +184,58 @@ def test_nonsense_is_refused_before_anything_is_made(tmp_path, corpus_folder, qu
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(tmp_path, corpus_folder, quiet):
     train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
-    with pytest.raises(UserError, match="another recipe"):
+    with pytest.raises(UserError, match=r"another recipe, where stages\.0\.steps is 2 and not 3"):
         train(tmp_path / "run", corpus_folder, toy_recipe(3), quiet)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("dear")
     with pytest.raises(UserError, match="not a run"):
         train(tmp_path / "mine", corpus_folder, toy_recipe(2), quiet)
+    with pytest.raises(UserError, match=r"letter\.txt is a file, and a run needs a folder"):
+        train(tmp_path / "mine/letter.txt", corpus_folder, toy_recipe(2), quiet)
+
+
+def test_a_stopped_run_says_where_and_another_seed_is_told(tmp_path, corpus_folder, quiet):
+    stopped = StopAt(3)
+    train(tmp_path, corpus_folder, toy_recipe(7), stopped)
+    assert stopped.said[-1] == "stopped at step 3 of 7 in stage codec (1 of 1); the same command goes on"
+    train(tmp_path, corpus_folder, toy_recipe(7), quiet, dataclasses.replace(FP32, seed=5))
+    assert "begun with --seed 0: what is drawn from here on follows from 5" in quiet.said[0]
+    assert not any("stopped" in sentence for sentence in quiet.said)
+
+
+def test_two_processes_do_not_share_a_run(tmp_path, corpus_folder, quiet):
+    with alone_in(tmp_path / "run"), pytest.raises(UserError, match="in use by another process"):
+        train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
+    assert not (tmp_path / "run/recipe.json").exists()
+    train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)  # free again
+
+
+def test_a_stop_while_latents_are_made_keeps_them(tmp_path, quiet):
+    from orchestrion.generators.flow import DiTConfig, FlowConfig
+    from orchestrion.objectives.flow_matching import FlowMatchingConfig
+    from orchestrion.systems.system import Recipe, Stage, SystemConfig
+    from plucks import pluck_corpus
+
+    corpus = pluck_corpus(tmp_path / "corpus", sample_rate=8000, seconds=3.0)
+    pieces = len(Corpus.open(corpus).split("train"))
+    net = DiTConfig(width=16, depth=1, heads=1)
+    flow = Stage(name="flow", trains="generator", on="latents", objective=FlowMatchingConfig(), crop=0.4, batch=4,
+                 steps=2)
+    recipe = Recipe(system=SystemConfig(codec=toy_recipe().system.codec,
+                                        generator=FlowConfig(net=net, context=32, overlap=8)), stages=(flow,))
+
+    class StopFirst(Quiet):
+        def encoding(self, share):
+            super().encoding(share)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    stopped = StopFirst()
+    train(tmp_path / "run", corpus, recipe, stopped)
+    share = f"{1 / pieces:.0%}"
+    assert pieces > 1 and stopped.said[-1].startswith(f"stopped with {share} of the latents made for stage flow")
+    assert stopped.said.count(f"latents {share}") == 1 and not stopped.steps
+    train(tmp_path / "run", corpus, recipe, quiet)
+    assert quiet.said[0] == f"latents {2 / pieces:.0%}" and quiet.steps == [1, 2]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_a_sentence(tmp_path, corpus_folder, quiet):

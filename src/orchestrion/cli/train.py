@@ -1,5 +1,6 @@
 """`orchestrion train`: a system on a corpus."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,7 +48,9 @@ def train(
     from orchestrion.training.run import Run, TrainOptions, heard_by
     from orchestrion.training.start import Start
 
-    _check(max_minutes, processes, precision)
+    options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
+                           checkpoint_minutes, demo_minutes)
+    options.check()
     recipe = find_system(system).recipe(size)
     corpus = Corpus.open(data)
     begin = Start.open(start) if start else None
@@ -58,8 +61,6 @@ def train(
         if not found:
             raise UserError(f"--set takes FIELD=VALUE, such as stages.0.steps=500, not {pair!r}")
         recipe = recipe.override(field, value)
-    options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
-                           checkpoint_minutes, demo_minutes)
     heard = heard_by(recipe, corpus)
     if heard.channels != corpus.channels:
         typer.echo(f"the corpus has {corpus.channels} channels; it is heard in {heard.channels}, as the codec does",
@@ -70,16 +71,8 @@ def train(
     folder = output or Path("runs") / f"{system}-{size}-{data.resolve().name}"
     with Display() as display:
         model = Run(recipe, heard, folder, options, display, begin).train()
-    typer.echo(str(model))
-
-
-def _check(max_minutes: float | None, processes: int, precision: str) -> None:
-    if max_minutes is not None and max_minutes <= 0:
-        raise UserError(f"--max-minutes must be above zero, got {max_minutes:g}")
-    if processes < 1:
-        raise UserError(f"--processes must be at least 1, got {processes}")
-    if precision not in ("auto", "bf16", "fp32"):
-        raise UserError(f"--precision is auto, bf16 or fp32, not {precision!r}")
+    if model.exists():  # not where it was stopped before the first stage's first step
+        typer.echo(str(model))
 
 
 def _estimate(recipe: "Recipe", channels: int, options: "TrainOptions") -> None:
@@ -111,14 +104,15 @@ class Display:
         self.bar.start()
         self.average: dict[str, float] = {}
         self.encoded: TaskID | None = None
-        self.told = 0.0
+        self.told = 0.0  # share of the latents
+        self.printed: float | None = None  # when, where there is no terminal
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.bar.stop()
 
     def stage(self, stage: "Stage", step: int) -> None:
-        self.now, self.average = stage, {}
+        self.now, self.average, self.printed = stage, {}, None
         self.task = self.bar.add_task(stage.name, total=stage.steps, completed=step, figures="")
         where = f"from step {step}" if step else "from the beginning"
         self.say(f"stage {stage.name}: {stage.steps} steps, {where}")
@@ -137,8 +131,13 @@ class Display:
         if step % 10 == 0 or self.bar.disable:
             text = self._figures(step)
             self.bar.update(self.task, completed=step, figures=text)
-            if self.bar.disable and step % 100 == 0:
+            if self.bar.disable and self._due(step):
+                self.printed = time.monotonic()
                 self.console.print(f"{self.now.name} {step}/{self.now.steps} {text}", highlight=False, soft_wrap=True)
+
+    def _due(self, step: int) -> bool:
+        """Whether a line is due where there is no bar: at first, soon after, and then now and again."""
+        return self.printed is None or step == 10 or step % 100 == 0 or time.monotonic() - self.printed >= 60
 
     def _figures(self, step: int) -> str:
         seconds = self.average.get("seconds", 0) or 1

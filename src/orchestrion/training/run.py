@@ -1,16 +1,15 @@
 """A training run: the stages of a recipe, in order, into a run folder that the same command goes on with.
 
-    recipe.json            what is trained
+    recipe.json            what is trained; begun.json: with which seed
     stages/<name>/         checkpoint.pt, log.csv, demos/
     model/                 the model so far, as a model folder
 """
 
-import json
 import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,13 +22,13 @@ from orchestrion.corpus.corpus import Corpus
 from orchestrion.corpus.datasets import AudioCrops, LatentCrops, pieces_of, prompts_of
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
-from orchestrion.storage import replacing
 from orchestrion.systems.folder import About, SharedCodec, save_model
 from orchestrion.systems.system import Recipe, Stage, System
 from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
 from orchestrion.training.demos import SECONDS, write_demo
 from orchestrion.training.logs import check_logs, open_logs
 from orchestrion.training.loop import Dataset, Loop
+from orchestrion.training.place import alone_in, check_place, keep_recipe
 from orchestrion.training.start import Start
 
 LOG_EVERY = 25  # steps
@@ -48,6 +47,19 @@ class TrainOptions:
     checkpoint_minutes: float = 2.0
     demo_minutes: float = 10.0
 
+    def check(self) -> None:
+        """Raises UserError where a figure can't be meant."""
+        for name in ("max_minutes", "checkpoint_minutes", "demo_minutes"):
+            if (minutes := getattr(self, name)) is not None and not minutes > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above zero, got {minutes:g}")
+        if self.processes < 1:
+            raise UserError(f"--processes must be at least 1, got {self.processes}")
+        if self.precision not in PRECISIONS:
+            raise UserError(f"--precision is auto, bf16 or fp32, not {self.precision!r}")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"--seed is a whole number from 0 to 2^63 - 1, not {self.seed}")
+        check_logs(self.logs)
+
 
 class Reporter(Protocol):
     """Who is told how the run goes."""
@@ -62,10 +74,14 @@ class Reporter(Protocol):
     def say(self, sentence: str) -> None: ...
 
 
+class _StoppedEncoding(Exception):
+    """The run is to end while the latents are made."""
+
+
 class Run:
     def __init__(self, recipe: Recipe, corpus: Corpus, folder: Path, options: TrainOptions,
                  report: Reporter, start: Start | None = None) -> None:
-        check_logs(options.logs)
+        options.check()
         self.recipe, self.corpus, self.folder = recipe, heard_by(recipe, corpus), folder
         self.options, self.report, self.start = options, report, start
         self.deadline = time.monotonic() + 60 * options.max_minutes if options.max_minutes else float("inf")
@@ -78,25 +94,34 @@ class Run:
         if self.options.stage:
             self.recipe.stage(self.options.stage)  # refuse an unknown name before anything is made
         fabric = make_fabric(self.options)
-        self._keep_recipe()
-        fabric.launch()
+        check_place(self.folder, self.recipe)
+        with alone_in(self.folder) if fabric.is_global_zero else nullcontext():
+            if fabric.is_global_zero:
+                keep_recipe(self.folder, self.recipe, self.options.seed, self.report.say)
+            fabric.launch()
+            with self._signals():
+                self._train_stages(fabric)
+        return self.folder / "model"
+
+    def _train_stages(self, fabric: Any) -> None:
         torch.manual_seed(self.options.seed)
         system = self.recipe.system.build()
         self.given = self.start.give(system) if self.start else frozenset()
         system.to(fabric.device).eval()
-        with self._signals():
-            for stage in self.recipe.stages:
-                state = self._state(stage)
-                if state.get("finished"):
-                    system.trained(stage).load_state_dict(state["average"])
-                    self.hours[stage.name] = state["hours"]
-                elif self.options.stage not in (None, stage.name):
-                    if stage.name == self.recipe.stages[-1].name:
-                        break
-                    self._check_skipped(stage)
-                elif not self._train_stage(fabric, system, stage, state):
+        for number, stage in enumerate(self.recipe.stages, 1):
+            state = self._state(stage)
+            if state.get("finished"):
+                system.trained(stage).load_state_dict(state["average"])
+                self.hours[stage.name] = state["hours"]
+            elif self.options.stage not in (None, stage.name):
+                if stage.name == self.recipe.stages[-1].name:
                     break
-        return self.folder / "model"
+                self._check_skipped(stage)
+            elif (reached := self._train_stage(fabric, system, stage, state)) is not None:
+                if fabric.is_global_zero:
+                    self.report.say(f"stopped {reached} stage {stage.name} ({number} of {len(self.recipe.stages)}); "
+                                    "the same command goes on")
+                break
 
     def _check_skipped(self, stage: Stage) -> None:
         """A stage may be trained alone only when those before it are done."""
@@ -105,8 +130,8 @@ class Run:
             raise UserError(f"stage {self.options.stage!r} stands on stage {stage.name!r}, which is not trained "
                             f"yet: leave out --stage, or take its part from a model with --from")
 
-    def _train_stage(self, fabric: Any, system: System, stage: Stage, state: dict[str, Any]) -> bool:
-        """-> whether the stage is finished."""
+    def _train_stage(self, fabric: Any, system: System, stage: Stage, state: dict[str, Any]) -> str | None:
+        """-> None where the stage is finished, or else where in it training stopped."""
         part = system.trained(stage)
         system.requires_grad_(False)
         part.requires_grad_(True)
@@ -122,7 +147,10 @@ class Run:
             loop.load_state_dict(state)
         elif self.start:
             self.start.give_objective(stage, objective)
-        data = dataset(self.corpus, "train", system, stage, self.options.seed, self.report.encoding)
+        try:
+            data = dataset(self.corpus, "train", system, stage, self.options.seed, self._encoding)
+        except _StoppedEncoding as stopped:
+            return f"with {stopped} of the latents made for"
         logs = open_logs(self.options.logs, place, loop.step) if fabric.is_global_zero else []
         self.report.stage(stage, loop.step)
         sums: defaultdict[str, float] = defaultdict(float)
@@ -153,7 +181,14 @@ class Run:
         finally:
             for log in logs:
                 log.close()
-        return self._close_stage(fabric, system, loop, place)
+        self._close_stage(fabric, system, loop, place)
+        return None if loop.step >= stage.steps else f"at step {loop.step} of {stage.steps} in"
+
+    def _encoding(self, share: float) -> None:
+        """Hears of each piece's latents, which are kept by then; ends the run here where it is to stop."""
+        self.report.encoding(share)
+        if share < 1 and (self.stopping or time.monotonic() > self.deadline):
+            raise _StoppedEncoding(f"{share:.0%}")
 
     def _fit_conditioner(self, system: System, stage: Stage, state: dict[str, Any]) -> None:
         """Shows the conditioner the corpus's prompts when it is first needed, unless it comes trained: from the
@@ -166,7 +201,7 @@ class Run:
         if uses & {"generator", "conditioner"} and not learnt:
             system.conditioner.fit(prompts_of(pieces_of(self.corpus, "train")))
 
-    def _close_stage(self, fabric: Any, system: System, loop: Loop, place: Path) -> bool:
+    def _close_stage(self, fabric: Any, system: System, loop: Loop, place: Path) -> None:
         """Saves the stage and the model so far; the system goes on with the averaged weights."""
         stage, finished = loop.stage, loop.step >= loop.stage.steps
         self.hours[stage.name] = self._hours(stage, loop.step)
@@ -186,7 +221,6 @@ class Run:
             self._demo(system, None, place, loop.step)
             self._save(system, loop)
         fabric.barrier()
-        return finished
 
     def _state(self, stage: Stage) -> dict[str, Any]:
         path = self.folder / "stages" / stage.name / "checkpoint.pt"
@@ -243,24 +277,11 @@ class Run:
         trained = {name.partition(".")[0] for stage in self.recipe.stages for name in (stage.trains, *stage.along)}
         return self.start.codec if self.start and "codec" not in trained else None
 
-    def _keep_recipe(self) -> None:
-        """Writes the recipe, or refuses to go on with another one."""
-        path, data = self.folder / "recipe.json", self.recipe.to_dict()
-        if path.exists():
-            if Recipe.from_dict(json.loads(path.read_text())) != self.recipe:
-                raise UserError(f"{self.folder} holds a run of another recipe: use another folder with -o, or "
-                                "the system, size and --set that it was begun with")
-            return
-        if self.folder.exists() and any(self.folder.iterdir()):
-            raise UserError(f"{self.folder} holds something that is not a run; choose another folder with -o")
-        with replacing(path) as part:
-            part.write_text(json.dumps(data, indent=2))
-
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after this step, everything saved."""
+        """Ctrl-C and SIGTERM end the run after this step (or piece of latents), everything saved."""
         def stop(*_: Any) -> None:
-            self.report.say("stopping after this step, with everything saved")
+            self.report.say("stopping after what is at hand, with everything saved")
             self.stopping = True
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
