@@ -125,3 +125,19 @@ def test_bfloat16_sounds_nearly_the_same(tmp_path):
     fine = load(tmp_path / "toy", device="cpu", dtype="float32").generate(duration=1, seed=1).samples
     coarse = load(tmp_path / "toy", device="cpu", dtype="bfloat16").generate(duration=1, seed=1).samples
     assert 0 < (fine - coarse).abs().max() < 0.05
+
+
+def test_a_negative_prompt_for_a_model_without_guidance_is_refused():
+    model = Model(toy_system(), About(name="toy"))
+    model.system.conditioner = torch.nn.Identity()
+    with pytest.raises(UserError, match="toy has no guidance"):
+        model.generate(Prompt(negative="busy"), 1.0)
+
+
+def test_more_than_memory_holds_is_refused_before_the_work(monkeypatch):
+    model = Model(toy_system(), About(name="toy"))
+    monkeypatch.setattr("orchestrion.playing.room.memory", lambda: 8 * 80 * 16 - 1)  # a second's latents, four times
+    with pytest.raises(UserError, match="of memory"):
+        model.generate(None, 1.0)
+    monkeypatch.setattr("orchestrion.playing.room.memory", lambda: 8 * 80 * 16)
+    assert model.generate(None, 1.0).duration == 1.0

@@ -7,6 +7,7 @@ from orchestrion.generators.diffusion import DiffusionOptions
 from orchestrion.generators.flow import FlowOptions
 from orchestrion.generators.latent_gan import GanOptions
 from orchestrion.generators.noise_ladder import LadderOptions
+from orchestrion.sampling.numbers import check_led_away
 
 
 @pytest.mark.parametrize("family, name, wrong", [
@@ -24,6 +25,13 @@ def test_numbers_that_would_come_out_as_broken_sound_are_refused(family, name, w
     for value in wrong:
         with pytest.raises(UserError, match=f"{name} is a (finite|whole) number"):
             family(**{name: value})
+
+
+def test_a_negative_prompt_without_guidance_is_refused():
+    with pytest.raises(UserError, match="cfg_scale above 1"):
+        check_led_away([False, True], 1.0)
+    check_led_away([True], 2.0)
+    check_led_away([False], 1.0)
 
 
 def test_the_usual_numbers_pass():

@@ -29,7 +29,7 @@ from orchestrion.errors import UserError
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
 from orchestrion.sampling.diffusion import Predict, Solver, add_noise, ddim, find_solver
 from orchestrion.sampling.guidance import clipping, guided, invert, keeping, resampled, slerp, windowed
-from orchestrion.sampling.numbers import check_from_zero, check_steps
+from orchestrion.sampling.numbers import check_from_zero, check_led_away, check_steps
 from orchestrion.sampling.parameterisations import Parameterisation, Prediction, PredictsV
 from orchestrion.sampling.paths import Angle, Level, Path, spread
 from orchestrion.sampling.schedules import Schedule, find_schedule
@@ -163,8 +163,7 @@ class DiffusionGenerator(Generator):
         """The network with all that the options wrap round it, for clips of any length."""
         net = self.net.prepared()
         predict = self.predict(conditioning, net)
-        if any(conditioning.negated) and options.cfg_scale == 1:
-            raise UserError("a negative prompt is led away from by a cfg_scale above 1, and it is 1: give a larger one")
+        check_led_away(conditioning.negated, options.cfg_scale)
         if self.net.accepts and options.cfg_scale != 1:
             predict = guided(predict, self.predict(self.net.null(conditioning), net), options.cfg_scale)
         if self.config.limit is not None:

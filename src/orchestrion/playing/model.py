@@ -270,6 +270,9 @@ class Model:
     def _condition(self, prompts: list[Prompt]) -> Conditioning:
         conditioner = self.system.conditioner
         if conditioner is not None:
+            if any(prompt.negative for prompt in prompts) and "cfg_scale" not in option_names(self.generator):
+                raise UserError(f"{self.name} has no guidance ({type(self.generator).__name__}), so nothing leads it "
+                                "away from a negative prompt: leave it out")
             return conditioner.guided(prompts)
         if any(prompt_record(prompt) for prompt in prompts):
             raise UserError(f"{self.name} takes no prompt; leave it out")
