@@ -18,7 +18,7 @@ from test_sources import adl, maestro, pop909
 
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.corpus.making import choose, file_name
-from orchestrion.corpus.preparing import PrepareOptions, prepare
+from orchestrion.corpus.preparing import PrepareOptions, deaf_to_interrupts, prepare
 from orchestrion.corpus.splits import split_of
 from orchestrion.errors import UserError
 
@@ -145,6 +145,7 @@ def test_nothing_usable_is_one_sentence_and_no_corpus(tmp_path):
         {"programs": (128,)},
         {"limit": 0},
         {"hours": -1.0},
+        {"hours": float("nan")},
         {"workers": 0},
         {"soundfont": "/nowhere.sf2"},
         {"cluster": "tcp://127.0.0.1:9"},
@@ -155,6 +156,24 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path, options, monkeypatch
     monkeypatch.setattr("orchestrion.corpus.preparing.CLUSTER_PATIENCE", 1)
     with pytest.raises(UserError):
         prepare(laid_out(tmp_path / "in", {"a.mid": scale()}), tmp_path / "out", PrepareOptions(**options))
+
+
+def test_a_folder_of_music_is_to_be_prepared_first(tmp_path):
+    with pytest.raises(UserError, match=r"is not a corpus: .* `orchestrion prepare .*in -o"):
+        Corpus.open(laid_out(tmp_path / "in", sounds(1)))
+
+
+def test_processes_started_deaf_do_not_hear_an_interrupt(tmp_path):
+    """A child that an interrupt reaches while it imports would print a traceback."""
+    pytest.importorskip("fcntl")
+    code = "import time; print(1, flush=True); time.sleep(0.5); print(2)"
+    with deaf_to_interrupts():
+        child = subprocess.Popen([sys.executable, "-c", code], text=True, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert child.stdout.readline() == "1\n"
+    child.send_signal(signal.SIGINT)
+    assert child.communicate() == ("2\n", "")
 
 
 def test_a_corpus_inside_its_source_or_unwritable_is_refused(tmp_path):

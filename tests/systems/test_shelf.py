@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hub import serving
 
+from orchestrion.errors import UserError
 from orchestrion.systems.folder import About, load_codec, save_model
+from orchestrion.systems.shelf import find_model
 from orchestrion.systems.system import SystemConfig
 from toys import ToyCodecConfig, toy_model_folder, toy_system
 
@@ -38,6 +40,16 @@ def published(tmp_path):
     save_model(toy_system(), tmp_path / "elsewhere" / "sharing", About(name="sharing"), codec=reference)
     return {"me/toy": tmp_path / "toy", "me/toy-codec": tmp_path / "toy-codec",
             "me/sharing": tmp_path / "elsewhere" / "sharing", "me/other": TESTS / "systems"}
+
+
+def test_a_run_folder_names_its_model(tmp_path):
+    toy_model_folder(tmp_path / "run" / "model")
+    with pytest.raises(UserError, match=r"its model is .*run/model: give that"):
+        find_model(tmp_path / "run")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "recipe.json").write_text("{}")
+    with pytest.raises(UserError, match="has no model yet"):
+        find_model(tmp_path / "begun")
 
 
 def test_a_model_is_downloaded_once_and_then_found_without_network(published, tmp_path):

@@ -11,6 +11,7 @@ import soundfile as sf
 from orchestrion.errors import UserError
 
 SPLITS = ("train", "validation", "test")
+BEGUN = ("prepare.part.jsonl", "rejected.jsonl", "manifest.jsonl", "corpus.json")  # any of which `prepare` leaves
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Corpus:
                 pieces,
             )
         except FileNotFoundError as error:
+            if not any((folder / name).exists() for name in BEGUN):
+                raise UserError(
+                    f"{folder} is not a corpus: make one of the music in it with `orchestrion prepare {folder} -o "
+                    "CORPUS`, and give that"
+                ) from error
             raise UserError(
                 f"{folder} is not a finished corpus: {Path(error.filename).name} is missing; "
                 "run `orchestrion prepare` again, it goes on where it stopped"

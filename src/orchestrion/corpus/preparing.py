@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class PrepareOptions:
             if not 0 <= program <= 127:
                 raise UserError(f"there is no General MIDI program {program}: they go from 0 (piano) to 127")
         for what, figure in (("limit", self.limit), ("hours", self.hours), ("workers", self.workers)):
-            if figure is not None and figure <= 0:
+            if figure is not None and not figure > 0:
                 raise UserError(f"--{what} must be above zero, got {figure}")
 
 
@@ -229,7 +230,8 @@ def next_work(
             )
             return refused
         if item.key not in journal.outcomes:
-            return executor.submit(make, item, collection.store, output, sound)
+            with deaf_to_interrupts():  # a pool starts its processes as work comes
+                return executor.submit(make, item, collection.store, output, sound)
     return None
 
 
@@ -283,6 +285,20 @@ def opened_executor(options: PrepareOptions) -> Iterator[Executor]:
         raise UserError(f"no Dask scheduler answers at {options.cluster}: {error}") from error
     with client:
         yield client.get_executor()
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes started here don't hear Ctrl-C, not even while they import; ours is heard afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would lift the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with_parent(parent: int) -> None:

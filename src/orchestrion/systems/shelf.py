@@ -46,6 +46,10 @@ def find_model(name: str | Path) -> Path:
     folder = Path(name)
     if folder.is_dir():
         if not (folder / CONFIG).is_file():
+            if (folder / "model" / CONFIG).is_file():
+                raise UserError(f"{folder} is the folder of a run; its model is {folder / 'model'}: give that")
+            if (folder / "recipe.json").is_file():
+                raise UserError(f"the run at {folder} has no model yet: train it first")
             raise UserError(f"{folder} is not a model folder: it has no {CONFIG}; give the folder that "
                             "`orchestrion train` wrote")
         return folder
