@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from orchestrion.audio.spectra import STFT, StreamState
 from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact
 from orchestrion.nn import half
+from orchestrion.nn.noise import hashed, normal
 
 VECTOR = 16  # frames per latent vector
 BLOCK = 4  # vectors that the decoder takes at a time
@@ -318,23 +319,16 @@ def he_uniform(taps: int, inputs: int, outputs: int) -> Tensor:
 class BlockNoise:
     """Normal numbers that are a pure function of a block's latents and of how many were asked for before.
 
-    So a block sounds the same alone, in a batch, in any chunk and on any machine, and no state is carried. The bits
-    of the latents are hashed; a counter is mixed by SplitMix64 (Steele et al. 2014) and made normal by Box-Muller.
+    So a block sounds the same alone, in a batch, in any chunk and on any machine, and no state is carried.
     """
 
     def __init__(self, blocks: Tensor) -> None:
         """blocks `[b ...]`."""
-        bits = blocks.detach().float().contiguous().flatten(1).view(torch.int32).long()
-        place = torch.arange(1, bits.shape[1] + 1, device=bits.device)
-        self.key = _mix(bits * _signed(0x9E3779B97F4A7C15) + place).sum(1, keepdim=True)
-        self.asked = 0
+        self.key, self.asked = hashed(blocks.flatten(1)[..., None]), 0
 
     def __call__(self, frames: int) -> Tensor:
-        counter = torch.arange(self.asked, self.asked + frames, device=self.key.device)
         self.asked += frames
-        bits = _mix(self.key + counter * _signed(0x9E3779B97F4A7C15))
-        radius, turn = (bits & 0xFFFFFF).float() + 0.5, (bits >> 24 & 0xFFFFFF).float()
-        return (-2 * (radius / 2**24).log()).sqrt() * (turn * (2 * math.pi / 2**24)).cos()
+        return normal(self.key, frames, self.asked - frames)[..., 0]
 
 
 class FreshNoise:
@@ -345,19 +339,3 @@ class FreshNoise:
 
     def __call__(self, frames: int) -> Tensor:
         return torch.randn(self.count, frames, device=self.device)
-
-
-def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64, which wraps."""
-    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shift(x, 31)
-
-
-def _shift(x: Tensor, by: int) -> Tensor:
-    """Right shift that brings in zeros."""
-    return (x >> by) & ((1 << (64 - by)) - 1)
-
-
-def _signed(word: int) -> int:
-    return word - (1 << 64) if word >= 1 << 63 else word

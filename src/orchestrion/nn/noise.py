@@ -13,22 +13,31 @@ _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # as a signed integer
 
 def uniform_noise(latents: Tensor, count: int) -> Tensor:
     """latents or tokens `[b d n]` -> `[b count n]` in [-1, 1)."""
-    return (_bits(latents, count) & 0xFFFFFF).float() * (2 / 0x1000000) - 1
+    return (_bits(hashed(latents), count) & 0xFFFFFF).float() * (2 / 0x1000000) - 1
 
 
 def normal_noise(latents: Tensor, count: int) -> Tensor:
-    """latents or tokens `[b d n]` -> `[b count n]`, by Box-Muller."""
-    bits = _bits(latents, count)
+    """latents or tokens `[b d n]` -> `[b count n]`."""
+    return normal(hashed(latents), count)
+
+
+def hashed(latents: Tensor) -> Tensor:
+    """latents or tokens `[b d n]` -> a key for each frame, int64 `[b 1 n]`."""
+    bits = latents.detach().float().contiguous().view(torch.int32).long()
+    place = torch.arange(1, bits.shape[1] + 1, device=bits.device)[:, None]
+    return _mix(bits * _GOLDEN + place).sum(1, keepdim=True)
+
+
+def normal(key: Tensor, count: int, start: int = 0) -> Tensor:
+    """Numbers `start` to `start + count` of each key's `[b 1 n]` -> `[b count n]`, by Box-Muller."""
+    bits = _bits(key, count, start)
     radius = ((bits & 0xFFFFFF).float() + 0.5) / 0x1000000
     turn = (bits >> 24 & 0xFFFFFF).float() / 0x1000000
     return (-2 * radius.log()).sqrt() * (2 * math.pi * turn).cos()
 
 
-def _bits(latents: Tensor, count: int) -> Tensor:
-    bits = latents.detach().float().contiguous().view(torch.int32).long()
-    place = torch.arange(1, bits.shape[1] + 1, device=bits.device)[:, None]
-    key = _mix(bits * _GOLDEN + place).sum(1, keepdim=True)
-    return _mix(key + torch.arange(count, device=bits.device)[:, None] * _GOLDEN)
+def _bits(key: Tensor, count: int, start: int = 0) -> Tensor:
+    return _mix(key + torch.arange(start, start + count, device=key.device)[:, None] * _GOLDEN)
 
 
 def _mix(x: Tensor) -> Tensor:
