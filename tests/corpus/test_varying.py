@@ -1,6 +1,9 @@
 """Pieces played otherwise than written: what is counted in the notes changes just so, and annotations with it."""
 
+import io
+
 import numpy as np
+import pretty_midi
 import pytest
 from scores import midi, scale
 
@@ -40,8 +43,31 @@ def test_every_piece_has_its_own_variation_always_the_same():
     assert min(v.speed for v in drawn) < 0.7 < 1.4 < max(v.speed for v in drawn)
     assert min(v.loudness for v in drawn) < 0.4 < 1.1 < max(v.loudness for v in drawn)
     assert {v.semitones for v in drawn} == set(range(-12, 13))
+    assert 0.2 < sum(v.thin for v in drawn) / 200 < 0.45
 
 
 def test_annotations_follow():
     played = Variation(1.5, -3, 1.0).annotate({"tempo": 80.0, "key": 1.0, "mode": 0.0, "beats_per_bar": 4.0})
     assert played == {"tempo": 120.0, "key": 10.0, "mode": 0.0, "beats_per_bar": 4.0}
+
+
+def tracks(*counts: int) -> bytes:
+    """A track for each count, of as many notes, evenly in 20 s; every track on a pitch of its own."""
+    score = pretty_midi.PrettyMIDI()
+    for number, count in enumerate(counts):
+        player = pretty_midi.Instrument(0, name=f"track {number}")
+        player.notes = [pretty_midi.Note(80, 60 + number, 20 * i / count, 20 * (i + 0.9) / count) for i in range(count)]
+        score.instruments.append(player)
+    data = io.BytesIO()
+    score.write(data)
+    return data.getvalue()
+
+
+def test_a_thin_piece_is_its_melody_alone():
+    music = Music.read(tracks(40, 2, 20))
+    thin = music.thinned()
+    assert set(thin.pitch) == {62} and len(thin.start) == 20  # two notes in 20 s would be next to nothing
+    assert np.allclose(thin.start, music.start[music.pitch == 62], atol=1e-3)
+    assert Variation(1.0, 0, 1.0, thin=True).play(music).digest() == thin.digest()
+    alone = Music.read(tracks(40))
+    assert alone.thinned() is alone

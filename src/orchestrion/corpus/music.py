@@ -111,6 +111,27 @@ class Music:
         file.tracks[0].insert(0, default)
         return _read_notes(file)
 
+    def thinned(self) -> "Music":
+        """The track with the fewest notes alone (of those with at least one every three seconds), as a melody without
+        its accompaniment; the same music where no other track has notes."""
+        import mido
+
+        counts = [sum(map(_is_note, track)) for track in self.file.tracks]
+        enough = [count for count in counts if count >= self.seconds / 3]
+        if sum(count > 0 for count in counts) < 2 or not enough:
+            return self
+        chosen = counts.index(min(enough))
+        file = mido.MidiFile(type=self.file.type, ticks_per_beat=self.file.ticks_per_beat, charset="utf-8")
+        for number, track in enumerate(self.file.tracks):
+            kept, waited = mido.MidiTrack(), 0
+            for message in track:
+                waited += message.time
+                if number == chosen or message.type not in ("note_on", "note_off"):
+                    kept.append(message.copy(skip_checks=True, time=waited))
+                    waited = 0
+            file.tracks.append(kept)
+        return _read_notes(file)
+
     def attributes(self, true_tempo: bool = True) -> dict[str, float]:
         """What can be counted in the notes: the ground truth for captions and for scoring adherence."""
         key, mode, clarity = find_key(self.pitch, self.end - self.start)
@@ -185,6 +206,10 @@ def _kept(message: Any, program: int | None) -> bool:
     other_bank = message.type == "control_change" and message.control in (0, 32)
     drum = getattr(message, "channel", None) == DRUMS
     return not (other_bank or drum or message.type in ("program_change", "sysex"))
+
+
+def _is_note(message: Any) -> bool:
+    return message.type == "note_on" and message.velocity > 0 and message.channel != DRUMS
 
 
 def _read_notes(file: Any) -> Music:

@@ -7,10 +7,12 @@
 The text encoder is our own and learns along with the generator; any length is made in windows. Over a codec that is
 already trained:
 
-    orchestrion train orchestra --size release --data CORPUS --from spectral-v1
+    orchestrion train orchestra --size release --data CORPUS --from piano-flow
 
 CORPUS is best one MIDI collection on many General MIDI programs (`orchestrion prepare … --program 0,4,10,24,46,48`),
-or a folder of sounds with captions. `release` makes the bundled text model. Other text encoders by `--set`: frozen T5,
+or a folder of sounds with captions. `release` makes the bundled text model: its transformer is `piano-flow`'s, so it
+can begin with those weights and only has to learn words and timbres; `--from spectral-v1` begins with the codec alone.
+Other text encoders by `--set`: frozen T5,
 `--set 'system.conditioner={"type": "T5TextConfig", "weights": "google/flan-t5-base"}' --set 'stages.0.along=[]'`.
 """
 
@@ -30,7 +32,7 @@ GENERATORS = {
     "nano": FlowConfig(net=DiTConfig(width=96, depth=3, heads=3), context=64, overlap=16),
     "tiny": FlowConfig(),
     "small": FlowConfig(net=DiTConfig(width=512, depth=12, heads=8), context=512, overlap=128),
-    "release": FlowConfig(net=DiTConfig(width=320, depth=8, heads=5)),
+    "release": FlowConfig(),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import nn
 
 from orchestrion.contracts import Codec, Objective
 from orchestrion.errors import UserError
@@ -63,8 +64,8 @@ class Start:
         for name in ("conditioner", "generator"):
             have, want = getattr(self.source, name), getattr(system, name)
             if have is not None and want is not None and getattr(self.source.config, name) == getattr(
-                    system.config, name):
-                want.load_state_dict(have.state_dict())
+                    system.config, name) and _fits(have, want):
+                want.load_state_dict(have.state_dict(), strict=False)
                 given.add(name)
         return frozenset(given)
 
@@ -78,3 +79,9 @@ class Start:
             state = load_file(path)
         if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in objective.state_dict().items()}:
             objective.load_state_dict(state)
+
+
+def _fits(have: nn.Module, want: nn.Module) -> bool:
+    """Whether all weights have their place: a generator without prompts begins one that learns to take them."""
+    room = {name: weight.shape for name, weight in want.named_parameters()}
+    return all(room.get(name) == weight.shape for name, weight in have.named_parameters())
