@@ -62,6 +62,25 @@ def test_stopped_and_resumed_equals_whole_tokeniser_and_all(tmp_path, corpus, no
     assert moved and not any(torch.equal(whole[name], fresh[name]) for name in moved)
 
 
+def test_a_running_run_is_heard_and_plays(tmp_path, corpus, no_demos):
+    """At every demo the averaged weights become the run's model; what is trained stays as it would be without."""
+    class Listening(Quiet):
+        def step(self, step, figures):
+            super().step(step, figures)
+            if step == 3:  # the model of step 2
+                model = Model.load(tmp_path / "heard" / "model", device="cpu", dtype="float32")
+                assert model.about.training["last stage"] == "flow, step 2 of 4"
+                assert model.generate("plucked", 0.3, options={"steps": 1}).samples.isfinite().all()
+                heard.append(step)
+
+    heard: list[int] = []
+    often = TrainOptions(precision="fp32", device="cpu", demo_minutes=1e-9)
+    for name, options, report in (("heard", often, Listening()), ("whole", FP32, Quiet())):
+        Run(recipe(4), corpus, tmp_path / name, options, report).train()
+    ours, whole = (load_file(tmp_path / name / "model/model.safetensors") for name in ("heard", "whole"))
+    assert heard == [3] and all(torch.equal(whole[name], ours[name]) for name in whole)
+
+
 def test_a_trained_model_takes_prompts(tmp_path, corpus):
     folder = Run(recipe(2), corpus, tmp_path / "run", FP32, Quiet()).train()
     model = Model.load(folder, device="cpu", dtype="float32")

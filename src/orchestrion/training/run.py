@@ -172,7 +172,7 @@ class Run:
                 save_checkpoint(place / "checkpoint.pt", loop.state_dict())
                 saved = time.monotonic()
             if fabric.is_global_zero and now - shown > 60 * self.options.demo_minutes:
-                self._demo(system, loop, place)
+                self._interim(system, loop, place)
                 shown = time.monotonic()
             return not self._over(fabric, now)
 
@@ -218,7 +218,7 @@ class Run:
                 save_checkpoint(place / "checkpoint.pt", {
                     "finished": True, "hours": self.hours[stage.name], "average": average,
                     "objective": state["objective"]})
-            self._demo(system, None, place, loop.step)
+            self._demo(system, place, loop.step)
             self._save(system, loop)
         fabric.barrier()
 
@@ -244,20 +244,24 @@ class Run:
             assert audio is not None
             yield audio.to(system.codec.mean.device)
 
-    def _demo(self, system: System, loop: Loop | None, place: Path, step: int | None = None) -> None:
-        """`loop`: whose averaged weights are to be heard, while the stage goes on with its own."""
+    def _demo(self, system: System, place: Path, step: int) -> None:
         if system.generator is None and system.conditioner is not None:
             return  # a CLAP makes no sound
         real = AudioCrops(self.corpus, "validation", round(SECONDS * self.corpus.sample_rate), 1).batch(0, 2)
         codec_alone = self.recipe.stage(place.name).trains.partition(".")[0] == "codec"
-        if loop is None:
-            write_demo(system, real, place / "demos", step or 0, codec_alone)
-            return
+        write_demo(system, real, place / "demos", step, codec_alone)
+
+    def _interim(self, system: System, loop: Loop, place: Path) -> None:
+        """The averaged weights heard, and saved as the model so far, while the stage goes on with its own. A codec
+        that is still to be fitted isn't saved."""
         own = {name: tensor.clone() for name, tensor in loop.part.state_dict().items()}
         loop.part.load_state_dict(loop.average)
         system.eval()
         try:
-            write_demo(system, real, place / "demos", loop.step, codec_alone)
+            self._demo(system, place, loop.step)
+            if not loop.stage.fit:
+                self.hours[loop.stage.name] = self._hours(loop.stage, loop.step)
+                self._save(system, loop)
         finally:
             loop.part.load_state_dict(own)
 
