@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 
 import torch
 from common import machine, run, table
@@ -23,7 +24,10 @@ from orchestrion.contracts import Discrete
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.errors import UserError
 from orchestrion.evaluation.clips import held_out
+from orchestrion.evaluation.embeddings import find_embedding
+from orchestrion.evaluation.embeddings.embedding import Embedding
 from orchestrion.evaluation.reconstruction import distances
+from orchestrion.evaluation.transcription import note_f1
 from orchestrion.playing.model import Model
 
 STEP = 0.5  # deviations
@@ -35,6 +39,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a prepared corpus")
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--all-instruments", action="store_true", help="not the piano alone")
+    parser.add_argument("--transcriber", metavar="FILE", help="basic-pitch's nmp.onnx: adds note F1")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
 
@@ -45,10 +50,12 @@ def main() -> None:
     for name in args.models:
         contenders |= codec_rows(name, corpus.sample_rate)
 
+    transcriber = find_embedding(f"basic-pitch:{args.transcriber}") if args.transcriber else None
     rows = {}
     for name, contender in contenders.items():
         made, latents, kilobits = contender(clips)
-        rows[name] = {**distances(clips, made, corpus.sample_rate), "latents/s": latents, "kbit/s": kilobits}
+        heard = {"note F1": note_agreement(clips, made, corpus.sample_rate, transcriber)} if transcriber else {}
+        rows[name] = {**distances(clips, made, corpus.sample_rate), **heard, "latents/s": latents, "kbit/s": kilobits}
     columns = list(next(iter(rows.values())))
     print(f"{len(clips)} held-out clips of 10 s, mono, {corpus.name}; {machine()}\n")
     print(table(["", *columns], [[name, *row.values()] for name, row in rows.items()]))
@@ -98,6 +105,12 @@ def through(model: Model, clips: list[Tensor], step: float | None) -> tuple[list
     if isinstance(codec.space, Discrete):
         return made, numbers, numbers * math.log2(codec.space.size) / 1000
     return made, numbers, (entropy(codes) if step else 16 * sum(c.numel() for c in codes)) / 1000 / duration
+
+
+def note_agreement(clips: list[Tensor], made: list[Tensor], sample_rate: int, transcriber: Embedding) -> float:
+    """Mean note F1 of what a transcriber hears in the reconstructions, against what it hears in the originals."""
+    pairs = zip(made, clips)
+    return mean(note_f1(*(transcriber.heard(Audio(clip, sample_rate)) for clip in pair)) for pair in pairs)
 
 
 def entropy(codes: list[Tensor]) -> float:

@@ -23,7 +23,7 @@ from orchestrion.evaluation.cost import measure_cost, stated_minutes, training_m
 from orchestrion.evaluation.curves import loss_curves, run_of
 from orchestrion.evaluation.embeddings import DEFAULT, find_embedding
 from orchestrion.evaluation.embeddings.embedding import Embedding, embed
-from orchestrion.evaluation.figures import Clips, Judge, beside_itself, beside_the_ends, reconstruction
+from orchestrion.evaluation.figures import Clips, Judge, beside_itself, beside_the_ends
 from orchestrion.evaluation.making import Shelf, keep_arrays, key_of, read_arrays
 from orchestrion.evaluation.memorisation import training_music
 from orchestrion.evaluation.pictures import draw_spectrogram
@@ -143,7 +143,7 @@ class Comparison:
 
     def _measure_real(self, clips: Clips, conditioned: bool) -> None:
         with self.doing("real music") as progress:
-            figures = self.judge.judge(clips, progress) + beside_itself(clips)
+            figures = self.judge.judge(clips, progress) + beside_itself(clips, self.judge.transcriber)
         shelf = self._shelf("real", key_of("real", *self._places()))
         shelf.fill(self.options.shown, lambda numbers: [self.originals[i] for i in numbers])
         if not conditioned:
@@ -251,7 +251,7 @@ class Comparison:
 
     def _judged(self, name: str, clips: Clips, reconstructs: bool = False) -> list[Measured]:
         with self.doing(f"{name}: figures") as progress:
-            return self.judge.judge(clips, progress) + (reconstruction(clips) if reconstructs else [])
+            return self.judge.judge(clips, progress) + (self.judge.restores(clips) if reconstructs else [])
 
     # The board
 

@@ -22,6 +22,7 @@ from orchestrion.evaluation.points import Points
 from orchestrion.evaluation.reconstruction import DISTANCES
 from orchestrion.evaluation.scoreboard import Measured, MetricInfo
 from orchestrion.evaluation.signals import mono
+from orchestrion.evaluation.transcription import note_f1
 
 TWO_BARS = 8.0  # seconds, below which no bar can be heard to come back
 PAIRS = 16  # reconstructions that are compared with their originals
@@ -66,6 +67,7 @@ RECONSTRUCTION_METRICS = (
     MetricInfo("spectral convergence", "ratio", "lower", RECONSTRUCTION),
     MetricInfo("SI-SDR", "dB", "higher", RECONSTRUCTION, "hears absolute phase"),
     MetricInfo("onset F1", "ratio", "higher", RECONSTRUCTION, "attacks found again within 50 ms"),
+    MetricInfo("note F1", "ratio", "higher", RECONSTRUCTION, "notes found again by a transcriber, onsets within 50 ms"),
     MetricInfo("latents a second", "1/s", "lower", RECONSTRUCTION, "numbers or tokens"),
     MetricInfo("bitrate", "kbit/s", "lower", RECONSTRUCTION, "16 bits a number, log2 of the codebook a token"),
 )
@@ -103,6 +105,7 @@ class Judge:
                  asked: Sequence[str] = ()) -> None:
         """asked: the attributes by which adherence is judged."""
         self.embeddings, self.training, self.asked = list(embeddings), training, list(asked)
+        self.transcriber = next((embedding for embedding in self.embeddings if embedding.hears_notes), None)
         self.frames, self.points = {}, {}
         for embedding in self.embeddings:
             points = Points.of(self._embedded(embedding, reference), reference.groups)
@@ -135,6 +138,10 @@ class Judge:
                 *measure_kernel(reference, made, f"KAD {name}"),
                 *measure_manifold(reference, made, tuple(f"{each} {name}" for each in MANIFOLD)),
                 *measure_diversity(reference, made, f"diversity {name}")]
+
+    def restores(self, clips: Clips) -> list[Measured]:
+        """How near reconstructions are to their originals."""
+        return reconstruction(clips, transcriber=self.transcriber)
 
     def follows(self, clips: Clips, prompts: Sequence[Prompt] | None = None) -> list[Measured]:
         """How well clips follow their prompts, or others that are given instead."""
@@ -183,8 +190,8 @@ def _median(name: str, values: Sequence[float], groups: Sequence[int] | None) ->
     return Measured(name, centre(np.asarray(values)), *mean_interval(values, groups, centre=centre))
 
 
-def reconstruction(clips: Clips, pairs: int = PAIRS) -> list[Measured]:
-    """Means over the first clips of every distance to their originals."""
+def reconstruction(clips: Clips, pairs: int = PAIRS, transcriber: Embedding | None = None) -> list[Measured]:
+    """Means over the first clips of every distance to their originals; note F1 where there is a transcriber."""
     assert clips.originals is not None
     count = min(pairs, len(clips.audio))
     wanted = {metric.name for metric in RECONSTRUCTION_METRICS}
@@ -194,7 +201,10 @@ def reconstruction(clips: Clips, pairs: int = PAIRS) -> list[Measured]:
         found = {figure.name: figure.value for metric in DISTANCES for figure in
                  metric([original.samples], [made.samples], original.sample_rate)}
         ours, theirs = (onset_times(mono(clip.samples), clip.sample_rate).tolist() for clip in (made, original))
-        return {name: value for name, value in found.items() if name in wanted} | {"onset F1": match(ours, theirs)[2]}
+        found = {name: value for name, value in found.items() if name in wanted} | {"onset F1": match(ours, theirs)[2]}
+        if transcriber:
+            found["note F1"] = note_f1(transcriber.heard(made), transcriber.heard(original))
+        return found
 
     rows = in_threads(one, list(zip(clips.originals[:count], clips.audio[:count])))
     groups = clips.groups[:count] if clips.groups is not None else None
@@ -202,9 +212,9 @@ def reconstruction(clips: Clips, pairs: int = PAIRS) -> list[Measured]:
     return [Measured(name, float(np.mean(values)), *mean_interval(values, groups)) for name, values in columns.items()]
 
 
-def beside_itself(clips: Clips) -> list[Measured]:
+def beside_itself(clips: Clips, transcriber: Embedding | None = None) -> list[Measured]:
     """The ceiling of reconstruction: what the distances give for nothing changed. Endless SI-SDR is left out."""
-    same = reconstruction(replace(clips, originals=clips.audio), pairs=1)
+    same = reconstruction(replace(clips, originals=clips.audio), pairs=1, transcriber=transcriber)
     return [figure for figure in same if figure.metric != "SI-SDR"]
 
 

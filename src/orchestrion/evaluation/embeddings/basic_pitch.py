@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from orchestrion.errors import UserError
 from orchestrion.evaluation.embeddings.embedding import Embedding, EmbeddingInfo
 from orchestrion.evaluation.embeddings.pretrained import onnx_session
+from orchestrion.evaluation.transcription import Note, notes_of
 
 SAMPLE_RATE, WINDOW, HOP, NOTES = 22_050, 43_844, 256, 88
 EDGE, KEPT = 15, 141  # frames of a window: dropped at its beginning, then kept; the last 15 are dropped too
@@ -20,6 +21,8 @@ class BasicPitch(Embedding):
 
     Of the network's outputs of 88 notes the last two are taken as notes and onsets in the order of their names.
     """
+
+    hears_notes = True
 
     def __init__(self, weights: str) -> None:
         self.session = onnx_session("basic-pitch", weights)
@@ -33,6 +36,10 @@ class BasicPitch(Embedding):
     def __call__(self, audio: Tensor) -> np.ndarray:
         posteriors = self.posteriors(audio)
         return np.concatenate([part for each in posteriors for part in (each.mean(0), each.std(0))])[None]
+
+    def notes(self, audio: Tensor) -> list[Note]:
+        """audio `[t]` -> the notes that are heard in it."""
+        return notes_of(*self.posteriors(audio), rate=SAMPLE_RATE / HOP)
 
     def posteriors(self, audio: Tensor) -> list[np.ndarray]:
         """audio `[t]` -> for either output how likely each note is `[n 88]`, the windows' inner frames end to end."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from orchestrion.audio import Audio
 from orchestrion.contracts import Progress
 from orchestrion.evaluation.points import Frame, Points, standard_frame
+from orchestrion.evaluation.transcription import Note
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,10 +34,12 @@ class EmbeddingInfo:
 
 
 class Embedding:
-    """Subclasses set `info` and implement `__call__`; those that also know words implement `text`."""
+    """Subclasses set `info` and implement `__call__`; those that also know words implement `text`,
+    transcribers `notes`."""
 
     info: EmbeddingInfo
     knows_text: bool = False
+    hears_notes: bool = False
     threads: int | None = None  # clips embedded at once; None: one a core
 
     def __call__(self, audio: Tensor) -> np.ndarray:
@@ -46,6 +49,14 @@ class Embedding:
     def text(self, texts: Sequence[str]) -> np.ndarray:
         """-> `[b e]` in the space of the clips."""
         raise NotImplementedError(f"{self.info.name} knows no words")
+
+    def notes(self, audio: Tensor) -> list[Note]:
+        """One clip as `__call__` takes it -> its notes."""
+        raise NotImplementedError(f"{self.info.name} hears no notes")
+
+    def heard(self, clip: Audio) -> list[Note]:
+        """The notes of a clip of any rate and channels."""
+        return self.notes(clip.to_channels(1).resample(self.info.sample_rate).samples[0])
 
     def frame(self, reference: Points) -> Frame:
         """The coordinates in which distances are taken."""
