@@ -77,3 +77,21 @@ def test_gradients_flow_and_shapes_that_do_not_fit_are_refused():
         SMALL.build(Continuous(2, 43.0), None)
     with pytest.raises(UserError, match="multiple of 4"):
         SMALL.build(Continuous(2, 43.0, bands=18), None)
+
+
+def test_patches_are_folded_and_unfolded():
+    """With weights that pass the folded image by, each pixel comes back to its own place."""
+    net = UNet2dConfig(**{**vars(SMALL), "patch": 2}).build(SPACE, None).eval()
+    assert net.multiple_of == 8 and net.conv_in.in_channels == 8
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.zero_()
+        net.conv_in.weight[range(8), range(8), 1, 1] = 1.0
+        net.conv_norm_out, net.conv_out.weight[range(8), range(8), 1, 1] = torch.nn.Identity(), 1.0
+        last = net.up_blocks[-1].resnets[-1].conv_shortcut  # what it is given last: the skip from conv_in
+        last.weight[range(16), range(16, 32) if last.in_channels == 32 else range(16), 0, 0] = 1.0
+    x = torch.randn(2, 2, 16, 24)
+    made = net(x, torch.rand(2), Conditioning())
+    assert torch.allclose(made, torch.nn.functional.silu(x), atol=1e-6)
+    with pytest.raises(UserError, match="multiple of 8"):
+        UNet2dConfig(**{**vars(SMALL), "patch": 2}).build(Continuous(2, 43.0, bands=20), None)

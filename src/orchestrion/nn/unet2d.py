@@ -30,13 +30,15 @@ class UNet2dConfig(DenoiserConfig):
     padding: int = 1  # of the down-sampling convolutions: 1 all round, 0 below and to the right only
     cross: int | None = None  # width of the prompt's tokens
     clock: float = 1000.0  # the network is told clock·time - 1: a step's number
+    patch: int = 1  # pixels: squares of so many are folded into channels before the first level, a quarter of the work
 
     def build(self, space: Continuous, conditioner: Conditioner | None) -> "UNet2d":
         if space.bands is None:
             raise UserError(f"a 2-D U-Net models images [b d f n]; this codec makes {space}")
-        if space.bands % 2 ** (len(self.channels) - 1):
-            raise UserError(f"a U-Net of {len(self.channels)} levels needs bands that are a multiple of "
-                            f"{2 ** (len(self.channels) - 1)}, got {space.bands}")
+        multiple = self.patch * 2 ** (len(self.channels) - 1)
+        if space.bands % multiple:
+            raise UserError(f"a U-Net of {len(self.channels)} levels needs bands that are a multiple of {multiple}, "
+                            f"got {space.bands}")
         return UNet2d(self, space.channels)
 
 
@@ -49,10 +51,11 @@ class UNet2d(Denoiser):
         if len(config.attention) != len(config.channels):
             raise UserError("the U-Net's attention wants one yes or no for each of its "
                             f"{len(config.channels)} levels, got {len(config.attention)}")
-        self.multiple_of = 2 ** (len(config.channels) - 1)
+        self.multiple_of = config.patch * 2 ** (len(config.channels) - 1)
         self.accepts = frozenset({"sequence"}) if config.cross else frozenset()
         first, embedding = config.channels[0], 4 * config.channels[0]
-        self.conv_in = nn.Conv2d(image_channels, first, 3, padding=1)
+        folded = image_channels * config.patch**2
+        self.conv_in = nn.Conv2d(folded, first, 3, padding=1)
         self.time_embedding = TimeEmbedding(first, embedding)
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         levels = list(zip(config.channels, config.attention))
@@ -68,7 +71,7 @@ class UNet2d(Denoiser):
             self.up_blocks.append(UpBlock(width, channels, taken, embedding, config, attends, i > 0))
             width = channels
         self.conv_norm_out = nn.GroupNorm(config.groups, first, eps=1e-5)
-        self.conv_out = nn.Conv2d(first, image_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(first, folded, 3, padding=1)
 
     def forward(self, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
         if self.conv_in.weight.dtype == HALF:  # all of it is: autocast would take parts back to float32
@@ -81,6 +84,8 @@ class UNet2d(Denoiser):
         told = sinusoids(time * self.config.clock - 1, self.config.channels[0]).to(kind)
         signal = nn.functional.silu(self.time_embedding(told))
         sequence = conditioning.sequence.to(kind) if conditioning.sequence is not None else None
+        if self.config.patch > 1:
+            x = nn.functional.pixel_unshuffle(x, self.config.patch)
         x = self.conv_in(x.to(kind, memory_format=torch.channels_last))
         skips = [x]
         for block in self.down_blocks:
@@ -88,7 +93,8 @@ class UNet2d(Denoiser):
         x = self.mid_block(x, signal, sequence)
         for block in self.up_blocks:
             x = block(x, signal, sequence, skips)
-        return self.conv_out(normed(self.conv_norm_out, x)).contiguous()
+        x = self.conv_out(normed(self.conv_norm_out, x)).contiguous()
+        return nn.functional.pixel_shuffle(x, self.config.patch) if self.config.patch > 1 else x
 
     def prepared(self) -> "UNet2d":
         """A copy in bfloat16 where autocast asks for it: autocast itself would cast every weight at every step."""

@@ -26,8 +26,8 @@ GENERATORS = {
         net=UNet2dConfig(channels=(32, 32, 64), attention=(False, False, True), layers=1, groups=8),
         context=32, overlap=8),
     "tiny": DiffusionConfig(
-        net=UNet2dConfig(channels=(32, 64, 96, 128), attention=(False, False, False, True), groups=16, head_width=32),
-        context=128, overlap=32),
+        net=UNet2dConfig(channels=(64, 96, 128), attention=(False, True, True), layers=1, groups=16,
+                         head_width=32, patch=4), context=128, overlap=32),
     "small": DiffusionConfig(
         net=UNet2dConfig(channels=(64, 128, 192, 256, 320), attention=(False, False, False, True, True),
                          head_width=64), context=256, overlap=64),
@@ -39,11 +39,11 @@ GENERATORS = {
 @system("audio-diffusion", sizes=("nano", "tiny", "small", "paper"))
 def audio_diffusion(size: str) -> Recipe:
     codec, generator = CODECS[size], GENERATORS[size]
-    steps, batch, rate = {"nano": (300, 4, 2e-3), "tiny": (4_000, 8, 5e-4), "small": (100_000, 16, 2e-4),
+    steps, batch, rate = {"nano": (300, 4, 2e-3), "tiny": (2_000, 8, 1e-3), "small": (100_000, 16, 2e-4),
                           "paper": (100_000, 16, 1e-4)}[size]
     crop = generator.context * codec.hop / codec.sample_rate
     objective = DenoiseConfig() if size == "paper" else DenoiseConfig(weighting=MinSNR())
-    stage = Stage(name="diffusion", trains="generator", on="latents", objective=objective, crop=crop, batch=batch,
+    stage = Stage(name="diffusion", trains="generator", objective=objective, crop=crop, batch=batch,
                   steps=steps, learning_rate=rate, betas=(0.95, 0.999), weight_decay=1e-6,
                   warmup=min(500, steps // 10), ema=0.9999 if size in ("small", "paper") else 0.999)
     return Recipe(system=SystemConfig(codec=codec, generator=generator), stages=(stage,))
