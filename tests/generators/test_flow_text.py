@@ -5,10 +5,11 @@ import torch
 
 from orchestrion.conditioners.attributes import AttributesConfig
 from orchestrion.conditioners.text import TextEncoderConfig
-from orchestrion.contracts import Batch, Conditioner, Conditioning, Continuous, Prompt
+from orchestrion.contracts import Batch, Conditioner, Conditioning, Continuous, Edit, Prompt
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig, FlowOptions
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
+from orchestrion.sampling.solvers import adams
 
 SMALL = FlowConfig(net=DiTConfig(width=64, depth=2, heads=2), context=32, overlap=8)
 CAPTIONS = ("slow piano", "busy harp")
@@ -75,6 +76,42 @@ def test_the_null_prompt_against_itself_needs_no_guidance():
     assert torch.allclose(plain, guided, atol=1e-4)
 
 
+def test_guidance_in_an_interval_halves_the_cost_outside_it_and_no_slope_is_carried_over_its_ends():
+    parts = Parts().randomised()
+    rows, evaluate = [], parts.generator.net.forward
+
+    def counted(x, *rest):
+        rows.append(len(x))
+        return evaluate(x, *rest)
+
+    def made(**options):
+        rows.clear()
+        return parts.generator.sample(16, parts.said("slow piano"), [1], FlowOptions(steps=4, shift=1.0, **options))
+
+    parts.generator.net.forward = counted
+    some = made(cfg_from=0.25, cfg_until=0.75)
+    assert rows == [1, 2, 2, 1]
+    by_hand = Parts().randomised().generator  # the same weights: a path in three pieces, each begun anew
+    said, keep, none = parts.said("slow piano"), torch.zeros(1, 16, dtype=torch.bool), torch.zeros(1, 4, 16)
+    x = torch.randn(1, 16, 4, generator=torch.Generator().manual_seed(1)).transpose(1, 2)
+    with torch.no_grad():
+        for scale, times in ((1.0, [0.0, 0.25]), (3.0, [0.25, 0.5, 0.75]), (1.0, [0.75, 1.0])):
+            x = adams(lambda x, t, scale=scale: by_hand.guided(x, t, none, keep, said, scale), x, times)
+    assert torch.allclose(some, x, atol=1e-4)
+    assert torch.equal(made(cfg_until=0.0), made(cfg_scale=1.0)) and rows == [1] * 4
+    made(cfg_until=1.0)
+    assert rows == [2] * 4
+
+
+def test_a_variation_is_guided_too():
+    """The interval is a share of the way that is gone, which for a variation begins near the sound."""
+    parts, source = Parts().randomised(), torch.randn(1, 4, 16)
+    edit = Edit(source, torch.zeros(1, 16, dtype=torch.bool), strength=0.3)
+    weak, strong = (parts.generator.sample(16, parts.said("slow piano"), [1], FlowOptions(steps=3, cfg_scale=s), edit)
+                    for s in (1.0, 4.0))
+    assert not torch.allclose(weak, strong, atol=1e-3)
+
+
 def test_a_negative_prompt_counts():
     parts = Parts().randomised()
     none, some = (parts.generator.sample(32, parts.said(Prompt("slow piano", negative=negative)), [1],
@@ -115,6 +152,9 @@ def test_refusals():
     with pytest.raises(UserError, match="takes no prompt"):
         plain.sample(8, Conditioning(), [0], FlowOptions(cfg_scale=3.0))
     plain.sample(8, Conditioning(), [0], FlowOptions(cfg_scale=1.0, steps=1))
+    against = Parts().said(Prompt("slow piano", negative="busy harp"))
+    with pytest.raises(UserError, match="cfg_scale above 1"):
+        Parts().generator.sample(8, against, [0], FlowOptions(cfg_scale=1.0))
     with pytest.raises(UserError, match="finite"):
         Parts().generator.sample(8, Conditioning(), [0], FlowOptions(cfg_scale=float("nan")))
 

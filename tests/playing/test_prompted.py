@@ -56,8 +56,10 @@ def test_the_recorded_command_makes_the_same_clip_again(folder, tmp_path, capsys
     (tmp_path / "a.wav").unlink()
     assert run(capsys, *command)[0] == 0
     assert torch.equal(Audio.read("a.wav").samples, first.samples)
-    plain = run(capsys, *[word if word != "2.5" else "1" for word in words])
-    assert plain[0] == 0 and not torch.allclose(Audio.read("a.wav").samples, first.samples)
+    more = run(capsys, *[word if word != "2.5" else "4" for word in words])
+    assert more[0] == 0 and not torch.allclose(Audio.read("a.wav").samples, first.samples)
+    code, _, said = run(capsys, *[word if word != "2.5" else "1" for word in words])
+    assert code == 2 and "led away from by a cfg_scale above 1" in said
 
 
 def test_words_pick_the_text_model_and_no_words_the_piano(monkeypatch):

@@ -13,6 +13,8 @@ from orchestrion.sampling.numbers import check_led_away
 @pytest.mark.parametrize("family, name, wrong", [
     (FlowOptions, "shift", (0, -1, math.nan, math.inf)),
     (FlowOptions, "cfg_scale", (-1, math.nan, math.inf)),
+    (FlowOptions, "cfg_from", (-0.1, math.nan)),
+    (FlowOptions, "cfg_until", (-0.1, math.nan)),
     (FlowOptions, "steps", (0, -3, 10**9)),
     (DiffusionOptions, "eta", (-0.1, math.nan, math.inf)),
     (DiffusionOptions, "cfg_scale", (-1, math.nan, math.inf)),

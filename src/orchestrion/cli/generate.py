@@ -41,6 +41,9 @@ def generate(
     solver: Solver = None,
     shift: Shift = None,
     cfg_scale: Scale = None,
+    cfg_from: Annotated[float | None, typer.Option("--cfg-from", help="Let the prompt steer so only from this share of "
+                                                                     "the way from noise to sound (flow).")] = None,
+    cfg_until: Annotated[float | None, typer.Option("--cfg-until", help="And only until this one (flow).")] = None,
     truncation: Variety = None,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the noise levels: even, karras, log-snr or "
                                                                     "leading (diffusion).")] = None,
@@ -59,6 +62,7 @@ def generate(
                       negative=negative,
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
+                               "cfg_from": cfg_from, "cfg_until": cfg_until,
                                "truncation": truncation, "schedule": schedule, "eta": eta, "resamples": resamples},
                       device=device, dtype=dtype)
     with progress_bar("generating") as progress:

@@ -3,10 +3,12 @@
 x_t = (1 - t)·noise + t·data, and the network tells the velocity data - noise. It also sees which frames are
 already known, so that one network begins a piece, continues it and fills gaps; any length is made of windows,
 each continuing the last. A prompt's words are attended to, its vector shifts the modulation; guidance leads away from
-the null or the negative prompt (Ho & Salimans 2022, arXiv 2207.12598).
+the null or the negative prompt (Ho & Salimans 2022, arXiv 2207.12598), at an interval of times alone: near the end it
+costs as much and changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -27,7 +29,7 @@ from orchestrion.contracts import (
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.dit import DiT
-from orchestrion.sampling.numbers import check_above_zero, check_from_zero, check_steps
+from orchestrion.sampling.numbers import check_above_zero, check_from_zero, check_led_away, check_steps
 from orchestrion.sampling.solvers import even_times, find_solver
 
 
@@ -40,11 +42,27 @@ class FlowOptions:
     solver: str = "adams"  # adams, euler, heun or midpoint
     shift: float = 2.0  # above 1: more of the steps near the noise
     cfg_scale: float | None = None  # 1: the prompt as it is, above: stressed; None: as the model was made for
+    cfg_from: float = 0.0  # guided are the steps that begin when this share of the way to sound is gone, or later,
+    cfg_until: float = 0.5  # and before this one
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
         check_above_zero("shift", self.shift)
         check_from_zero("cfg_scale", self.cfg_scale)
+        check_from_zero("cfg_from", self.cfg_from)
+        check_from_zero("cfg_until", self.cfg_until)
+
+    def stretches(self, way: list[float]) -> list[tuple[bool, list[float]]]:
+        """Times from 0 to 1, cut where guidance begins and ends; each part with whether it is guided. A solver that
+        looks back must not look over a cut: the slopes on its two sides are of two fields."""
+        made: list[tuple[bool, list[float]]] = []
+        for now, then in pairwise(way):
+            guided = self.cfg_from <= now < self.cfg_until
+            if made and made[-1][0] == guided:
+                made[-1][1].append(then)
+            else:
+                made.append((guided, [now, then]))
+        return made
 
 
 class DiTConfig(Config):
@@ -108,6 +126,7 @@ class FlowGenerator(Generator):
                edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
         options = options or FlowOptions()
         guidance = self._guidance(options)
+        check_led_away(conditioning.negated, guidance)
         place = next(self.parameters())
         noise = clip_noise(clip_generators(seeds), frames, self.channels).transpose(1, 2).to(place)
         known = torch.zeros_like(noise) if edit is None else edit.source.to(place)
@@ -143,11 +162,18 @@ class FlowGenerator(Generator):
                 options: FlowOptions, told, conditioning: Conditioning, guidance: float) -> Tensor:
         """One window: from noise, or from the source with `strength` of noise, to latents; kept frames stay."""
         begin = 1 - strength
-        times = [begin + (1 - begin) * t for t in even_times(options.steps, options.shift)]
         x = (1 - begin) * noise + begin * source
+        solve, done, way = find_solver(options.solver), 0, even_times(options.steps, options.shift)
+        led = guidance != 1 and conditioning.against is not None
+        for guided, part in options.stretches(way) if led else [(False, way)]:
+            scale = guidance if guided else 1.0
 
-        def velocity(x: Tensor, time: float) -> Tensor:
-            return self.guided(x, time, known, keep, conditioning, guidance)
+            def velocity(x: Tensor, time: float, scale: float = scale) -> Tensor:
+                return self.guided(x, time, known, keep, conditioning, scale)
 
-        x = find_solver(options.solver)(velocity, x, times, told)
+            def tell(step: int, done: int = done) -> None:
+                told(done + step)
+
+            x = solve(velocity, x, [begin + (1 - begin) * share for share in part], tell)
+            done += len(part) - 1
         return torch.where(keep[:, None], known, x)

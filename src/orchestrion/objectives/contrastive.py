@@ -53,7 +53,8 @@ class Contrastive(Objective):
         sound, words = towers.hear(self._shortened(batch.audio)), towers.read(prompts)
         texts = [prompt.text for prompt in prompts]
         same = torch.tensor([[a == b for b in texts] for a in texts], device=sound.device)
-        cosines = sound @ words.mT
+        with torch.autocast(sound.device.type, enabled=False):  # times a scale of up to 100, bf16 would round too much
+            cosines = sound @ words.mT
         with torch.no_grad():
             among = (sound @ sound.mT)[~torch.eye(len(sound), dtype=torch.bool, device=sound.device)]
             self.likeness += 0.05 * (float(among.mean()) - self.likeness) if len(among) else 0.0
