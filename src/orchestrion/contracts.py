@@ -59,6 +59,7 @@ class Windowed:
     """Chunks overlap by `overlap` latent frames and are cross-faded."""
 
     overlap: int
+    seconds: float | None = None  # of sound coded at once, besides the overlap; None: as suits the machine
 
 
 # Prompts and edits: what a user asks for
@@ -97,6 +98,13 @@ class Conditioning:
         for name, slot in self.slots().items():
             setattr(made, name, change(slot))
         return made
+
+    def for_rows(self, rows: int) -> "Conditioning":
+        """Itself again and again, until there are so many rows; as it is where there are already."""
+        slots = self.slots()
+        if not slots or rows == (have := len(next(iter(slots.values())))):
+            return self
+        return self.map(lambda slot: slot.repeat(rows // have, *[1] * (slot.ndim - 1)))
 
     def both(self) -> "Conditioning":
         """Its rows, then those of `against`: `[2b …]`, for guidance in one pass."""
@@ -269,6 +277,10 @@ class Conditioner(nn.Module):
 
     def fit(self, prompts: Iterable[Prompt]) -> None:
         """Measures what it must know of a corpus's prompts (ranges of numbers, a vocabulary), before training."""
+
+    def fit_further(self, prompts: Iterable[Prompt]) -> None:
+        """Takes in what a further corpus's prompts have that it doesn't know, before it is trained on them; what it
+        knows stays as it is."""
 
 
 class Generator(nn.Module):

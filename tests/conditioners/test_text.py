@@ -42,6 +42,19 @@ def test_unknown_words_are_one_unknown():
     assert len(made.read("piano " * 100)) == SMALL.length
 
 
+def test_a_further_corpus_adds_its_words_and_moves_none():
+    made, before = encoder(), encoder()
+    made.fit_further(prompts("a dog barks", "slow rain, dog"))
+    known = [*CAPTIONS, "128 bpm", "slowly"]
+    assert all(made.read(text) == before.read(text) for text in known)
+    assert before.read("dog") == [BEGIN, UNKNOWN] and UNKNOWN not in made.read("a dog barks in slow rain")
+    assert made.read("dog") != made.read("rain") and made.read("zyx") == [BEGIN, UNKNOWN]
+    assert max(made.read("dog barks rain")) < SMALL.vocabulary
+    full = encoder(TextEncoderConfig(width=32, depth=1, heads=2, vocabulary=len(before.tokeniser.get_vocab()) - 9))
+    full.fit_further(prompts("dog dog rain"))  # ten endings are no words: room for one more
+    assert full.read("dog") != [BEGIN, UNKNOWN] and full.read("rain") == [BEGIN, UNKNOWN]
+
+
 def test_no_prompt_an_empty_one_and_blanks_are_alike():
     made = encoder()
     found = made([Prompt(), *prompts("", "  \n")])

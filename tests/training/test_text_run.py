@@ -107,6 +107,16 @@ def test_fine_tuning_keeps_the_words_it_knows(tmp_path, corpus, no_demos):
     assert torch.equal(system.conditioner.get_extra_state(), start.source.conditioner.get_extra_state())
 
 
+def test_fine_tuning_learns_the_words_of_the_new_corpus(tmp_path, corpus, no_demos):
+    folder = Run(recipe(1), corpus, tmp_path / "run", FP32, Quiet()).train()
+    start = Start.open(str(folder))
+    start.source.conditioner.fit([Prompt(text="other words")])
+    for report in (StopAt(), Quiet()):
+        tuned = Run(start.adopt(recipe(3)), corpus, tmp_path / "tuned", FP32, report, start).train()
+    words = Start.open(str(tuned)).source.conditioner
+    assert words.read("other words plucked strings") == [1, 3, 4, 5, 6]
+
+
 def test_numbers_are_measured_again_on_resuming(tmp_path, corpus, no_demos):
     numbers = recipe(4, AttributesConfig(names=("tempo",)), along=())
     for report in (StopAt(), Quiet()):

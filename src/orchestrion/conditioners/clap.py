@@ -69,6 +69,9 @@ class Clap(Conditioner):
     def fit(self, prompts: Iterable[Prompt]) -> None:
         self.text.fit(prompts)
 
+    def fit_further(self, prompts: Iterable[Prompt]) -> None:
+        self.text.fit_further(prompts)
+
     def read(self, prompts: Sequence[Prompt]) -> Tensor:
         """-> `[b e]`, of unit length."""
         found = self.text(prompts).vector

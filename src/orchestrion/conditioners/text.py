@@ -5,7 +5,7 @@
 The tokeniser is learned from the corpus's captions when training begins, and travels with the weights: their most
 frequent words, with or without an ending (`slowly` is `slow`, `pianos` are `piano`), and single digits. Any other word
 is unknown. While training, words are hidden behind "unknown" at random, so that the network learns to pass over
-what it doesn't know.
+what it doesn't know. Training that goes on with another corpus adds that one's words.
 """
 
 from collections import Counter
@@ -64,8 +64,16 @@ class TextEncoder(Conditioner):
         if not texts:
             raise UserError("no piece of the corpus has a caption to learn words from: prepare it from MIDI, or give "
                             "captions (a .txt beside each sound, or captions.csv)")
-        self.tokeniser = learn_tokeniser(texts, self.config.vocabulary)
-        self._stored = torch.tensor(list(self.tokeniser.to_str().encode()), dtype=torch.uint8)
+        self._take(learn_tokeniser(texts, self.config.vocabulary))
+
+    def fit_further(self, prompts: Iterable[Prompt]) -> None:
+        """Words that are new take the numbers that are free, and so embeddings that nothing was taught yet."""
+        texts = [spoken(prompt.text) for prompt in prompts if prompt.text]
+        self._take(learn_tokeniser(texts, self.config.vocabulary, self.tokeniser))
+
+    def _take(self, tokeniser: Any) -> None:
+        self.tokeniser = tokeniser
+        self._stored = torch.tensor(list(tokeniser.to_str().encode()), dtype=torch.uint8)
 
     def read(self, text: str | None) -> list[int]:
         """The words of a text as numbers, a run of unknown ones as one, after the beginning mark."""
@@ -106,9 +114,11 @@ def spoken(text: str) -> str:
     return text
 
 
-def learn_tokeniser(texts: Sequence[str], vocabulary: int) -> Any:
+def learn_tokeniser(texts: Sequence[str], vocabulary: int, known: Any = None) -> Any:
     """-> a `tokenizers.Tokenizer` of the most frequent words: lower-case, without accents or punctuation. An ending
     that a word may carry is a piece of its own, numbered from `vocabulary` on.
+
+    known: an earlier one, whose words keep their numbers; words that it lacks are added while there is room.
 
     The library's own trainers break ties by chance; counting gives the same vocabulary every time.
     """
@@ -120,8 +130,12 @@ def learn_tokeniser(texts: Sequence[str], vocabulary: int) -> Any:
     splitter = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(),
                                         pre_tokenizers.Digits(individual_digits=True)])
     counts = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normaliser.normalize_str(text)))
-    frequent = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - len(SPECIAL)]
-    numbers = {word: number for number, word in enumerate((*SPECIAL, *frequent))}
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))
+    numbers = {word: number for number, word in enumerate(SPECIAL)}
+    if known is not None:
+        numbers = {word: number for word, number in known.get_vocab().items() if number < vocabulary}
+        frequent = [word for word in frequent if UNKNOWN in known.encode(word).ids]
+    numbers |= {word: number for number, word in enumerate(frequent[: vocabulary - len(numbers)], len(numbers))}
     numbers |= {f"##{ending}": vocabulary + number for number, ending in enumerate(ENDINGS)}
     tokeniser = Tokenizer(models.WordPiece(numbers, unk_token=SPECIAL[UNKNOWN]))
     tokeniser.normalizer, tokeniser.pre_tokenizer = normaliser, splitter

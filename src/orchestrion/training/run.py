@@ -7,7 +7,6 @@
 
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from orchestrion.systems.folder import About, SharedCodec, save_model
 from orchestrion.systems.system import Recipe, Stage, System
 from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
 from orchestrion.training.demos import SECONDS, write_demo
-from orchestrion.training.logs import check_logs, open_logs
+from orchestrion.training.logs import check_logs, means, open_logs
 from orchestrion.training.loop import Dataset, Loop
 from orchestrion.training.place import alone_in, check_place, keep_recipe
 from orchestrion.training.start import Start
@@ -153,19 +152,18 @@ class Run:
             return f"with {stopped} of the latents made for"
         logs = open_logs(self.options.logs, place, loop.step) if fabric.is_global_zero else []
         self.report.stage(stage, loop.step)
-        sums: defaultdict[str, float] = defaultdict(float)
+        rows: list[dict[str, float]] = []
         saved = shown = time.monotonic()
 
         def tick(figures: dict[str, float]) -> bool:
             nonlocal saved, shown
             now = time.monotonic()
-            for name, value in figures.items():
-                sums[name] += value / LOG_EVERY
+            rows.append(figures)
             self.report.step(loop.step, figures)
             if loop.step % LOG_EVERY == 0:
                 for log in logs:
-                    log.write(loop.step, {**sums, "hours": self._hours(stage, loop.step)})
-                sums.clear()
+                    log.write(loop.step, {**means(rows), "hours": self._hours(stage, loop.step)})
+                rows.clear()
                 if (sentence := objective.health()) is not None:
                     self.report.say(f"step {loop.step}: {sentence}")
             if fabric.is_global_zero and now - saved > 60 * self.options.checkpoint_minutes:
@@ -191,15 +189,18 @@ class Run:
             raise _StoppedEncoding(f"{share:.0%}")
 
     def _fit_conditioner(self, system: System, stage: Stage, state: dict[str, Any]) -> None:
-        """Shows the conditioner the corpus's prompts when it is first needed, unless it comes trained: from the
-        run's start, from an earlier stage, or from this stage's checkpoint."""
-        if system.conditioner is None or "conditioner" in self.given:
-            return
+        """Shows the conditioner the corpus's prompts when it is first needed, unless an earlier stage or this stage's
+        checkpoint did. One that comes trained from the run's start sees them only where it is trained further."""
         uses = {name.partition(".")[0] for name in (stage.trains, *stage.along)}
         earlier = self.recipe.stages[: self.recipe.stages.index(stage)]
         learnt = any("conditioner" in (s.trains, *s.along) for s in (*earlier, *([stage] if state else [])))
-        if uses & {"generator", "conditioner"} and not learnt:
-            system.conditioner.fit(prompts_of(pieces_of(self.corpus, "train")))
+        if system.conditioner is None or learnt or not uses & {"generator", "conditioner"}:
+            return
+        prompts = prompts_of(pieces_of(self.corpus, "train"))
+        if "conditioner" not in self.given:
+            system.conditioner.fit(prompts)
+        elif "conditioner" in uses:
+            system.conditioner.fit_further(prompts)
 
     def _close_stage(self, fabric: Any, system: System, loop: Loop, place: Path) -> None:
         """Saves the stage and the model so far; the system goes on with the averaged weights."""
@@ -208,23 +209,30 @@ class Run:
         state = loop.state_dict()
         if fabric.is_global_zero and not finished:
             save_checkpoint(place / "checkpoint.pt", state)
+        own = {name: tensor.clone() for name, tensor in state["part"].items()}
         loop.part.load_state_dict(loop.average)
         system.eval().requires_grad_(False)
         if stage.fit:
             system.codec.fit(self._fitting(system, stage))
         if fabric.is_global_zero:
+            self._save(system, loop)  # first: a stage that is known as finished has its model
             if finished:
-                average = {name: tensor.clone() for name, tensor in loop.part.state_dict().items()}
                 save_checkpoint(place / "checkpoint.pt", {
-                    "finished": True, "hours": self.hours[stage.name], "average": average,
-                    "objective": state["objective"]})
+                    "finished": True, "hours": self.hours[stage.name], "average": loop.part.state_dict(),
+                    "objective": state["objective"], "loop": {**state, "part": own}})
             self._demo(system, place, loop.step)
-            self._save(system, loop)
         fabric.barrier()
 
     def _state(self, stage: Stage) -> dict[str, Any]:
+        """The stage's checkpoint; where it was finished and is to be longer now, the state in which it ended."""
         path = self.folder / "stages" / stage.name / "checkpoint.pt"
-        return load_checkpoint(path) if path.exists() else {}
+        state = load_checkpoint(path) if path.exists() else {}
+        if not state.get("finished") or state["hours"] >= self._hours(stage, stage.steps):
+            return state
+        if "loop" not in state:
+            raise UserError(f"stage {stage.name!r} was finished by an earlier version, which kept nothing to go on "
+                            f"from: train on in another folder, with --from {self.folder}")
+        return state["loop"]
 
     def _hours(self, stage: Stage, steps: int) -> float:
         """Hours of music heard, repetitions counted."""
