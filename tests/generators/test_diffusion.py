@@ -4,6 +4,7 @@ from torch import nn
 
 from orchestrion.contracts import Batch, Conditioner, Conditioning, Continuous, Discrete, Edit, Prompt
 from orchestrion.errors import UserError
+from orchestrion.generators import diffusion
 from orchestrion.generators.diffusion import DiffusionConfig, DiffusionOptions
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
 from orchestrion.objectives.diffusion import DenoiseConfig
@@ -161,6 +162,21 @@ def test_guidance_leads_away_from_the_null_prompt():
     less = generator.sample(32, against, [0], DiffusionOptions(steps=4, cfg_scale=2.0))
     assert torch.equal(generator.net.null(against).vector, conditioner([Prompt()]).vector)
     assert torch.allclose(less, generator.sample(32, against, [0], DiffusionOptions(steps=4, cfg_scale=2.0)))
+
+
+def test_windows_at_once_are_the_windows_one_by_one(monkeypatch):
+    conditioner = TempoConditioner()
+    generator = build(conditioner=conditioner).eval()
+    asked = conditioner.guided([Prompt(attributes={"tempo": tempo}) for tempo in (60, 150)])
+    calls = []
+    inner = generator.net.forward
+    monkeypatch.setattr(generator.net, "forward", lambda x, *rest: calls.append(len(x)) or inner(x, *rest))
+    options = DiffusionOptions(steps=3, cfg_scale=2.0)
+    one_by_one = generator.sample(100, asked, [0, 1], options)
+    assert set(calls) == {2}
+    monkeypatch.setitem(diffusion.TOGETHER, "cpu", 3)
+    at_once = generator.sample(100, asked, [0, 1], options)
+    assert 6 in calls and torch.allclose(one_by_one, at_once, atol=1e-5)
 
 
 def test_what_does_not_fit_is_refused():

@@ -34,6 +34,9 @@ from orchestrion.sampling.parameterisations import Parameterisation, Prediction,
 from orchestrion.sampling.paths import Angle, Level, Path, spread
 from orchestrion.sampling.schedules import Schedule, find_schedule
 
+TOGETHER = {"cpu": 1}  # windows of a long clip that are predicted at once, by device
+TOGETHER_ELSEWHERE = 16
+
 
 @dataclass(frozen=True)
 class DiffusionOptions:
@@ -98,11 +101,14 @@ class DiffusionGenerator(Generator):
         return (net or self.net)(entered, told, conditioning).float()
 
     def predict(self, conditioning: Conditioning, net: Denoiser | None = None) -> Predict:
-        """The network as solvers want it."""
+        """The network as solvers want it; x may hold several windows of each clip of the conditioning."""
+        repeated: dict[int, Conditioning] = {}
 
         def inner(x: Tensor, level: Level) -> Prediction:
+            if len(x) not in repeated:
+                repeated[len(x)] = conditioning.for_rows(len(x))
             time, alpha, sigma = (x.new_full((len(x),), v) for v in (level.time, level.alpha, level.sigma))
-            output = self.output(x, time, alpha, sigma, conditioning, net)
+            output = self.output(x, time, alpha, sigma, repeated[len(x)], net)
             return self.config.parameterisation.read(output, x, level.alpha, level.sigma)
 
         return inner
@@ -168,7 +174,8 @@ class DiffusionGenerator(Generator):
             predict = guided(predict, self.predict(self.net.null(conditioning), net), options.cfg_scale)
         if self.config.limit is not None:
             predict = clipping(predict, self.config.limit, self.config.keep_noise)
-        return windowed(predict, self.config.context, self.config.overlap, options.loop)
+        together = TOGETHER.get(next(self.parameters()).device.type, TOGETHER_ELSEWHERE)
+        return windowed(predict, self.config.context, self.config.overlap, options.loop, together)
 
     def _draw(self, rngs: list[torch.Generator], frames: int) -> Tensor:
         """Noise `[b d (f) n]`, time first in each generator's stream, so that a longer clip begins alike."""

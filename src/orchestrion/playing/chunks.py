@@ -41,7 +41,13 @@ class Window:
     keep_end: int
 
 
-def decode_chunks(codec: Codec, latents: Tensor, decode: Decode, seconds: float = SECONDS,
+def seconds_at_once(codec: Codec, otherwise: float) -> float:
+    """Of sound in a window; a codec that goes window by window itself takes far more than others."""
+    chunking = codec.chunking
+    return otherwise if isinstance(chunking, Exact) or chunking.seconds is None else chunking.seconds
+
+
+def decode_chunks(codec: Codec, latents: Tensor, decode: Decode, seconds: float | None = None,
                   batch: int | None = None) -> Iterator[Tensor]:
     """latents or tokens `[1 d n]` of one clip -> its audio `[c t]`, block by block.
 
@@ -52,6 +58,7 @@ def decode_chunks(codec: Codec, latents: Tensor, decode: Decode, seconds: float 
     step = frames_together(codec)
     if count % step:
         raise ValueError(f"this codec decodes {step} frames at a time; {count} are not a multiple")
+    seconds = seconds_at_once(codec, SECONDS) if seconds is None else seconds
     core = _round_up(seconds * codec.sample_rate / codec.frame, step)
     margin = _round_up(reach(codec), step)
     if count <= core + 2 * margin:
@@ -107,12 +114,13 @@ def _windowed(latents: Tensor, decode: Decode, frame: int, core: int, overlap: i
             kept = samples[..., own:]
 
 
-def encode_chunks(codec: Codec, audio: Tensor, seconds: float = 2 * SECONDS) -> Tensor:
+def encode_chunks(codec: Codec, audio: Tensor, seconds: float | None = None) -> Tensor:
     """audio `[c t]` of one clip -> latents or tokens `[1 d n]`, in bounded memory.
 
     Blocks of `seconds` get as much context on either side as decoding has, at least one second.
     """
     frame, step = codec.frame, codec.multiple_of
+    seconds = seconds_at_once(codec, 2 * SECONDS) if seconds is None else seconds
     margin = _round_up(max(reach(codec) * frame, codec.sample_rate), step)
     core = _round_up(seconds * codec.sample_rate, step)
     padded = codec.pad(audio[None])

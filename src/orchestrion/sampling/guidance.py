@@ -3,7 +3,7 @@
 Each takes a `Predict` and gives another, so that they combine with each other and with every solver.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -80,12 +80,13 @@ def resampled(solver: Solver, times: int) -> Solver:
     return solve
 
 
-def windowed(predict: Predict, context: int, overlap: int, loop: bool = False) -> Predict:
+def windowed(predict: Predict, context: int, overlap: int, loop: bool = False, together: int = 1) -> Predict:
     """Any length from a network that sees `context` frames: windows overlap and their predictions are cross-faded at
     every step, so that all of a piece comes into being at once and has no joints (MultiDiffusion: Bar-Tal et al.
     2023, arXiv 2302.08113, eq. 7).
 
-    x is `[b … n]`. loop: windows go round, so that the end runs into the beginning.
+    x is `[b … n]`. loop: windows go round, so that the end runs into the beginning. together: how many windows are
+    predicted at once; `predict` then gets `[together·b …]`, window by window.
     """
 
     def inner(x: Tensor, level: Level) -> Prediction:
@@ -94,19 +95,31 @@ def windowed(predict: Predict, context: int, overlap: int, loop: bool = False) -
             return predict(x, level)
         size = min(context, frames)
         starts = window_starts(frames, size, min(overlap, size // 2), loop)
-        fade = fade_window(size, min(overlap, size // 2)).to(x)
-        data, noise = torch.zeros_like(x), torch.zeros_like(x)
-        total = x.new_zeros(frames)
-        for start in starts:
-            place = (torch.arange(size, device=x.device) + start) % frames
-            made = predict(x[..., place], level)
-            # at a piece's own ends nothing fades: the division below makes up for it
-            data.index_add_(-1, place, fade * made.data)
-            noise.index_add_(-1, place, fade * made.noise)
-            total.index_add_(0, place, fade)
-        return Prediction(data / total, noise / total)
+        return blended(x, starts, size, min(overlap, size // 2), lambda cut, _: predict(cut, level), together)
 
     return inner
+
+
+def blended(x: Tensor, starts: Sequence[int], size: int, overlap: int,
+            predict: Callable[[Tensor, Sequence[int]], Prediction], together: int = 1) -> Prediction:
+    """Predictions of the windows of x `[b … n]` that begin at `starts` (past the end they go round), cross-faded.
+
+    predict: some windows `[w·b … size]`, window by window, and their starts -> their prediction.
+    """
+    frames, clips = x.shape[-1], len(x)
+    fade = fade_window(size, overlap).to(x)
+    data, noise = torch.zeros_like(x), torch.zeros_like(x)
+    total = x.new_zeros(frames)
+    for first in range(0, len(starts), together):
+        group = starts[first : first + together]
+        places = [(torch.arange(size, device=x.device) + start) % frames for start in group]
+        made = predict(torch.cat([x[..., place] for place in places]), group)
+        for place, of_data, of_noise in zip(places, made.data.split(clips), made.noise.split(clips)):
+            # at a piece's own ends nothing fades: the division below makes up for it
+            data.index_add_(-1, place, fade * of_data)
+            noise.index_add_(-1, place, fade * of_noise)
+            total.index_add_(0, place, fade)
+    return Prediction(data / total, noise / total)
 
 
 def window_starts(frames: int, size: int, overlap: int, loop: bool) -> Sequence[int]:
