@@ -16,6 +16,7 @@ from orchestrion.corpus.corpus import Corpus
 from orchestrion.errors import UserError
 from orchestrion.objectives.reconstruction import ReconstructionConfig
 from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
+from orchestrion.training.logs import means
 from orchestrion.training.place import alone_in
 from orchestrion.training.run import Run, TrainOptions
 from orchestrion.training.start import Start
@@ -71,6 +72,69 @@ def test_a_finished_run_is_not_trained_again(tmp_path, corpus_folder, quiet):
     again = Quiet()
     train(tmp_path, corpus_folder, toy_recipe(3), again)
     assert not again.steps
+
+
+def test_a_finished_stage_made_longer_goes_on_as_if_it_had_not_stopped(tmp_path, corpus_folder, quiet):
+    def recipe(steps):
+        return toy_recipe(steps).override("stages.0.schedule", "constant")
+
+    train(tmp_path / "whole", corpus_folder, recipe(7), quiet)
+    train(tmp_path / "longer", corpus_folder, recipe(3), Quiet())
+    more = Quiet()
+    train(tmp_path / "longer", corpus_folder, recipe(7), more)
+    assert more.steps == [4, 5, 6, 7] and more.said[0].startswith("stage codec has 7 steps now, not 3")
+    whole, longer = weights(tmp_path / "whole"), weights(tmp_path / "longer")
+    assert all(torch.equal(whole[name], longer[name]) for name in whole)  # the fitted statistics too
+    again = Quiet()
+    train(tmp_path / "longer", corpus_folder, recipe(7), again)
+    assert not again.steps and again.said == []
+
+
+def test_a_stage_that_others_stand_on_keeps_its_length(tmp_path, corpus_folder, quiet):
+    first = toy_recipe(2).stages[0]
+    both = dataclasses.replace(toy_recipe(2), stages=(first, dataclasses.replace(first, name="second")))
+    train(tmp_path, corpus_folder, both, quiet)
+    with pytest.raises(UserError, match="stage 'second', which stands on stage 'codec' as it was after 2 steps"):
+        train(tmp_path, corpus_folder, both.override("stages.0.steps", "4"), quiet)
+    longer = Quiet()
+    train(tmp_path, corpus_folder, both.override("stages.1.steps", "4"), longer)
+    assert longer.steps == [3, 4]
+
+
+def test_a_stage_counts_as_finished_only_once_its_model_is_there(tmp_path, corpus_folder, quiet, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("orchestrion.training.run.save_model", killed)
+        train(tmp_path, corpus_folder, toy_recipe(3), quiet)
+    again = Quiet()
+    train(tmp_path, corpus_folder, toy_recipe(3), again)
+    assert again.steps and (tmp_path / "model/model.safetensors").exists()
+
+
+def test_what_a_kill_left_half_written_is_swept(tmp_path, corpus_folder, quiet):
+    train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+    (tmp_path / "stages/codec/.checkpoint.pt.123").write_bytes(b"half")
+    (tmp_path / ".recipe.json.abc").mkdir()
+    (tmp_path / ".model.abc").mkdir()
+    (tmp_path / "model").rename(tmp_path / ".model.abc/old")  # killed between one move and the next
+    train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+    assert (tmp_path / "model/config.json").exists()
+    left = [path.name for path in tmp_path.rglob(".*") if path.name != ".lock"]
+    assert left == []
+
+
+def test_a_damaged_recipe_is_named(tmp_path, corpus_folder, quiet):
+    train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+    for text in ("{half", "[1]"):
+        (tmp_path / "recipe.json").write_text(text)
+        with pytest.raises(UserError, match=r"recipe\.json is damaged"):
+            train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+
+
+def test_logged_means_are_over_the_steps_that_had_the_figure():
+    assert means([{"loss": 1.0, "penalty": 5.0}, {"loss": 3.0}]) == {"loss": 2.0, "penalty": 5.0}
 
 
 def test_max_minutes_stops_with_a_usable_model(tmp_path, corpus_folder, quiet):
@@ -184,8 +248,8 @@ def test_nonsense_is_refused_before_anything_is_made(tmp_path, corpus_folder, qu
 
 def test_another_recipe_does_not_go_on_in_the_same_folder(tmp_path, corpus_folder, quiet):
     train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
-    with pytest.raises(UserError, match=r"another recipe, where stages\.0\.steps is 2 and not 3"):
-        train(tmp_path / "run", corpus_folder, toy_recipe(3), quiet)
+    with pytest.raises(UserError, match=r"another recipe, where stages\.0\.batch is 4 and not 3"):
+        train(tmp_path / "run", corpus_folder, toy_recipe(2).override("stages.0.batch", "3"), quiet)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("dear")
     with pytest.raises(UserError, match="not a run"):

@@ -9,6 +9,13 @@ from typing import Protocol
 from orchestrion.errors import UserError, did_you_mean
 
 
+def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each figure's mean over the steps that had it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    found = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
 class Log(Protocol):
     def write(self, step: int, figures: dict[str, float]) -> None: ...
 
