@@ -93,7 +93,8 @@ def test_chunks_equal_the_whole(system):
     context = math.ceil(codec.chunking.context / step) * step
     count = 2 * context + 6 * step
     with torch.no_grad():
-        latents = torch.randn(1, codec.space.channels, count)
+        bands = [codec.space.bands] if codec.space.bands else []
+        latents = torch.randn(1, codec.space.channels, *bands, count)
         whole = codec.decode(latents)
         chunk = codec.decode(latents[..., : count - 2 * step])
     safe = (count - 2 * step - context) * codec.frame

@@ -3,6 +3,8 @@
 from orchestrion.codecs import (
     diffused,
     dmae,
+    hifigan,
+    log_mel,
     mel,
     mel_vae,
     musika,
@@ -17,6 +19,8 @@ from orchestrion.codecs import (
 __all__ = [
     "diffused",
     "dmae",
+    "hifigan",
+    "log_mel",
     "mel",
     "mel_vae",
     "musika",

@@ -20,7 +20,23 @@ from orchestrion.errors import UserError
 LONGEST = 900.0  # seconds of one image; a longer one is made of two, cross-faded
 
 
-class MelImageConfig(CodecConfig):
+class MelCodecConfig(CodecConfig):
+    def build(self) -> "MelCodec":
+        raise NotImplementedError
+
+
+class MelCodec(Codec):
+    """Its latents are a mel image `[b 1 f n]`, `filters` `[f bins]` of spectra of `size` samples."""
+
+    filters: Tensor
+    size: int
+
+    def centres(self) -> Tensor:
+        """Where each band hears most, in Hz, `[f]`."""
+        return self.filters.argmax(1) * self.sample_rate / self.size
+
+
+class MelImageConfig(MelCodecConfig):
     sample_rate: int = 22_050
     bands: int = 256
     size: int = 2048  # window, samples
@@ -33,17 +49,15 @@ class MelImageConfig(CodecConfig):
         return MelImages(self)
 
 
-class MelImages(Codec):
+class MelImages(MelCodec):
     """Images run from -1 (silence) to 1 (`depth` dB more); they are mono."""
-
-    filters: Tensor
 
     def __init__(self, config: MelImageConfig) -> None:
         if not 8 <= config.bands <= config.size // 2:
             raise UserError(f"a mel image has 8 to {config.size // 2} bands, not {config.bands}")
         super().__init__(Continuous(1, config.sample_rate / config.hop, config.bands), config.sample_rate, 1,
                          multiple_of=config.hop, chunking=Windowed(round(LONGEST * config.sample_rate / config.hop)))
-        self.config = config
+        self.config, self.size = config, config.size
         self.stft = STFT(config.size, config.hop)
         self.register_buffer("filters", mel_filterbank(config.sample_rate, config.size, config.bands),
                              persistent=False)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 Features = list[list[Tensor]]
 
@@ -96,6 +96,35 @@ class SpectralCritic(nn.Module):
         return found
 
 
+class GroupedScaleCritic(nn.Module):
+    """The wave itself and its halved versions, by long kernels over groups of channels (Kong et al. 2020, HiFi-GAN:
+    width 128, three scales). The first scale is bounded by its spectral norm, the others are not."""
+
+    TAPS, STRIDES, GROUPS, WIDER = ((15, 41, 41, 41, 41, 41, 5), (1, 2, 2, 4, 4, 1, 1), (1, 4, 16, 16, 16, 16, 1),
+                                    (1, 1, 2, 4, 8, 8, 8))
+
+    def __init__(self, channels: int, width: int = 128, scales: int = 3, slope: float = 0.1) -> None:
+        """width: a multiple of 8. Narrow critics have fewer groups, of at least 8 channels."""
+        super().__init__()
+        self.slope = slope
+        self.scales = nn.ModuleList()
+        for scale in range(scales):
+            bounded = weight_norm if scale else spectral_norm
+            widths = [channels, *(width * wider for wider in self.WIDER)]
+            layers = [bounded(nn.Conv2d(a, b, (1, taps), (1, stride), (0, taps // 2), groups=min(groups, width // 8)))
+                      for (a, b), taps, stride, groups in zip(itertools.pairwise(widths), self.TAPS, self.STRIDES,
+                                                              self.GROUPS)]
+            self.scales.append(nn.ModuleList([*layers, bounded(nn.Conv2d(widths[-1], 1, (1, 3), padding=(0, 1)))]))
+
+    def forward(self, audio: Tensor) -> Features:
+        found = []
+        for i, layers in enumerate(self.scales):
+            audio = nn.functional.avg_pool1d(audio, 4, 2, padding=2) if i else audio
+            row = audio[:, :, None].contiguous(memory_format=torch.channels_last)  # quicker than in one dimension
+            found.append(_through(layers, row, self.slope))
+        return found
+
+
 class Critics(nn.Module):
     """Several critics as one."""
 
@@ -127,6 +156,15 @@ def hinge_critic(real: Features, made: Features) -> Tensor:
 
 def hinge_generator(made: Features) -> Tensor:
     return -torch.stack([m[-1].mean() for m in made]).sum()
+
+
+def squares_critic(real: Features, made: Features) -> Tensor:
+    """(1 - real)² + made², summed over the parts (least squares: Mao et al. 2017, arXiv 1611.04076)."""
+    return torch.stack([(1 - r[-1]).square().mean() + m[-1].square().mean() for r, m in zip(real, made)]).sum()
+
+
+def squares_generator(made: Features) -> Tensor:
+    return torch.stack([(1 - m[-1]).square().mean() for m in made]).sum()
 
 
 def feature_distance(real: Features, made: Features, relative: bool = False, skip: int = 0) -> Tensor:

@@ -3,8 +3,9 @@
     x ── conv ─► [residual, attention]·n ─► ÷2 … middle … ×2 ─► [residual with skip, attention]·n ── norm, conv ─►
 
 UNet2DModel's layout (self-attention), and UNet2DConditionModel's where `cross` is given (transformers that also
-look at a prompt). Weights of either load by name, so published pipelines need no diffusers. In use it runs in
-bfloat16 with channels last where that is asked for: three times the speed on a CPU that multiplies bfloat16.
+look at a prompt). With `vector` the prompt's vector stands beside the time in every residual block (AudioLDM's FiLM:
+diffusers' class embedding, concatenated). Weights of all load by name, so published pipelines need no diffusers. In use
+it runs in bfloat16 with channels last where that is asked for: three times the speed on a CPU that multiplies bfloat16.
 """
 
 import copy
@@ -25,10 +26,12 @@ class UNet2dConfig(DenoiserConfig):
     channels: tuple[int, ...] = (128, 128, 256, 256, 512, 512)  # a level each, halving the image between them
     attention: tuple[bool, ...] = (False, False, False, False, True, False)  # at which levels
     layers: int = 2  # residual blocks a level
-    head_width: int = 8  # channels of an attention head; with `cross`, the number of heads (as diffusers has it)
+    head_width: int = 8  # channels of an attention head; of transformers, the number of heads (as diffusers has it)
     groups: int = 32  # of the group norms
     padding: int = 1  # of the down-sampling convolutions: 1 all round, 0 below and to the right only
     cross: int | None = None  # width of the prompt's tokens
+    vector: bool = False  # the prompt's vector steers every residual block
+    twice: bool = False  # transformers without a prompt, which look at the image twice (as AudioLDM's do)
     clock: float = 1000.0  # the network is told clock·time - 1: a step's number
     patch: int = 1  # pixels: squares of so many are folded into channels before the first level, a quarter of the work
 
@@ -39,24 +42,34 @@ class UNet2dConfig(DenoiserConfig):
         if space.bands % multiple:
             raise UserError(f"a U-Net of {len(self.channels)} levels needs bands that are a multiple of {multiple}, "
                             f"got {space.bands}")
-        return UNet2d(self, space.channels)
+        if self.vector and (conditioner is None or "vector" not in conditioner.fills):
+            raise UserError("this U-Net is steered by a vector: the system needs a conditioner that makes one, such as "
+                            "a CLAP")
+        return UNet2d(self, space.channels, conditioner.width if conditioner and self.vector else None)
 
 
 class UNet2d(Denoiser):
-    """x `[b d f n]`, time `[b]` in 0 to 1, conditioning.sequence `[b l e]` (with `cross`) -> `[b d f n]`."""
+    """x `[b d f n]`, time `[b]` in 0 to 1, of conditioning the sequence `[b l e]` (with `cross`) and the vector
+    `[b e]` (with `vector`) -> `[b d f n]`."""
 
-    def __init__(self, config: UNet2dConfig, image_channels: int) -> None:
+    def __init__(self, config: UNet2dConfig, image_channels: int, vector: int | None = None) -> None:
+        """vector: the width of the prompt's."""
         super().__init__()
-        self.config = config
+        self.config, self.vector = config, vector
         if len(config.attention) != len(config.channels):
             raise UserError("the U-Net's attention wants one yes or no for each of its "
                             f"{len(config.channels)} levels, got {len(config.attention)}")
         self.multiple_of = config.patch * 2 ** (len(config.channels) - 1)
-        self.accepts = frozenset({"sequence"}) if config.cross else frozenset()
+        if config.cross and config.twice:
+            raise UserError("a U-Net's transformers look at a prompt (cross) or at the image twice: choose one")
+        slots = {"sequence": config.cross, "vector": vector}
+        self.accepts = frozenset(slot for slot, width in slots.items() if width)
         first, embedding = config.channels[0], 4 * config.channels[0]
         folded = image_channels * config.patch**2
         self.conv_in = nn.Conv2d(folded, first, 3, padding=1)
         self.time_embedding = TimeEmbedding(first, embedding)
+        self.class_embedding = nn.Linear(vector, embedding) if vector else None
+        embedding *= 2 if vector else 1
         self.down_blocks, self.up_blocks = nn.ModuleList(), nn.ModuleList()
         levels = list(zip(config.channels, config.attention))
         skips, width = [first], first
@@ -82,7 +95,10 @@ class UNet2d(Denoiser):
     def _forward(self, x: Tensor, time: Tensor, conditioning: Conditioning) -> Tensor:
         kind = self.conv_in.weight.dtype
         told = sinusoids(time * self.config.clock - 1, self.config.channels[0]).to(kind)
-        signal = nn.functional.silu(self.time_embedding(told))
+        signal = self.time_embedding(told)
+        if self.class_embedding is not None:
+            signal = torch.cat([signal, self.class_embedding(self._vector(conditioning, signal))], -1)
+        signal = nn.functional.silu(signal)
         sequence = conditioning.sequence.to(kind) if conditioning.sequence is not None else None
         if self.config.patch > 1:
             x = nn.functional.pixel_unshuffle(x, self.config.patch)
@@ -95,6 +111,12 @@ class UNet2d(Denoiser):
             x = block(x, signal, sequence, skips)
         x = self.conv_out(normed(self.conv_norm_out, x)).contiguous()
         return nn.functional.pixel_shuffle(x, self.config.patch) if self.config.patch > 1 else x
+
+    def _vector(self, conditioning: Conditioning, like: Tensor) -> Tensor:
+        """The prompts' vectors `[b e]`, or zeros where nothing is asked for."""
+        if conditioning.vector is None:
+            return like.new_zeros(len(like), self.vector or 0)
+        return conditioning.vector.to(like)
 
     def prepared(self) -> "UNet2d":
         """A copy in bfloat16 where autocast asks for it: autocast itself would cast every weight at every step."""
@@ -238,7 +260,7 @@ def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
 
 
 def attention(width: int, config: UNet2dConfig) -> nn.Module:
-    if config.cross:
+    if config.cross or config.twice:
         return CrossTransformer(width, config.head_width, config.cross, config.groups)
     return SelfAttention(width, max(width // config.head_width, 1), config.groups)
 
@@ -260,20 +282,22 @@ class SelfAttention(nn.Module):
 
 
 class CrossTransformer(nn.Module):
-    """diffusers' Transformer2DModel with one block: self-attention, attention to the prompt, a gated perceptron."""
+    """diffusers' Transformer2DModel with one block: self-attention, attention to the prompt (without `cross`: to the
+    image again), a gated perceptron."""
 
-    def __init__(self, width: int, heads: int, cross: int, groups: int) -> None:
+    def __init__(self, width: int, heads: int, cross: int | None, groups: int) -> None:
         super().__init__()
+        self.cross = cross
         self.norm = nn.GroupNorm(groups, width, eps=1e-6)
         self.proj_in = nn.Conv2d(width, width, 1)
-        self.transformer_blocks = nn.ModuleList([TransformerBlock(width, heads, cross)])
+        self.transformer_blocks = nn.ModuleList([TransformerBlock(width, heads, cross or width)])
         self.proj_out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor, sequence: Tensor | None = None) -> Tensor:
-        if sequence is None:
+        if self.cross and sequence is None:
             raise UserError("this U-Net looks at a prompt: the system needs a conditioner")
         flat = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
-        made = self.transformer_blocks[0](flat, sequence)
+        made = self.transformer_blocks[0](flat, sequence if self.cross else None)
         return x + self.proj_out(rearrange(made, "b (h w) c -> b c h w", h=x.shape[2]).contiguous(
             memory_format=torch.channels_last))
 
@@ -285,10 +309,11 @@ class TransformerBlock(nn.Module):
         self.attn1, self.attn2 = Attention(width, heads, width), Attention(width, heads, cross)
         self.ff = GatedPerceptron(width)
 
-    def forward(self, x: Tensor, sequence: Tensor) -> Tensor:
+    def forward(self, x: Tensor, sequence: Tensor | None) -> Tensor:
         normed = self.norm1(x)
         x = x + self.attn1(normed, normed)
-        x = x + self.attn2(self.norm2(x), sequence)
+        normed = self.norm2(x)
+        x = x + self.attn2(normed, normed if sequence is None else sequence)
         return x + self.ff(self.norm3(x))
 
 

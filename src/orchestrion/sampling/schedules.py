@@ -58,14 +58,25 @@ def log_snr(path: Path, steps: int, sigma_min: float = 0.002, sigma_max: float =
 
 def leading(path: Path, steps: int) -> Schedule:
     """As diffusers spaces the steps of a model of T: each whole T/steps from the data on, the noisiest left out."""
+    return at_times(path, [*_whole(path, steps, 1), 0.0])
+
+
+def stable(path: Path, steps: int) -> Schedule:
+    """As published latent diffusion spaces them: like `leading`, each a level noisier, and the last step ends at the
+    least noisy level, not at the data (diffusers' steps_offset 1, set_alpha_to_one false)."""
+    return at_times(path, [*_whole(path, steps, 2), path.end / getattr(path, "steps", 1000)])
+
+
+def _whole(path: Path, steps: int, first: int) -> list[float]:
+    """Times of every whole T/steps-th of a model's T levels, `first` (from 1) being the last."""
     _check(steps)
     total = getattr(path, "steps", 1000)
     if steps > total:
         raise UserError(f"this model has {total} noise levels: it can't be sampled in {steps} steps")
-    return at_times(path, [*((i * (total // steps) + 1) / total * path.end for i in reversed(range(steps))), 0.0])
+    return [min(i * (total // steps) + first, total) / total * path.end for i in reversed(range(steps))]
 
 
-SCHEDULES: dict[str, Any] = {"even": even, "leading": leading, "karras": karras, "log-snr": log_snr}
+SCHEDULES: dict[str, Any] = {"even": even, "leading": leading, "stable": stable, "karras": karras, "log-snr": log_snr}
 
 
 def find_schedule(name: str) -> Any:

@@ -2,10 +2,12 @@
 
 from orchestrion.systems import (
     audio_diffusion,
+    audioldm,
     clap,
     dmae,
     flow,
     gan,
+    hifigan,
     ladder,
     latent_audio_diffusion,
     mousai,
@@ -20,10 +22,12 @@ from orchestrion.systems import (
 
 __all__ = [
     "audio_diffusion",
+    "audioldm",
     "clap",
     "dmae",
     "flow",
     "gan",
+    "hifigan",
     "ladder",
     "latent_audio_diffusion",
     "mousai",

@@ -38,9 +38,9 @@ GENERATORS = {
 
 @system("latent-audio-diffusion", sizes=("nano", "tiny", "small", "paper"))
 def latent_audio_diffusion(size: str) -> Recipe:
-    codec, generator = MelVaeConfig(image=audio_diffusion.CODECS[size], vae=VAES[size]), GENERATORS[size]
-    stride = 2 ** (len(codec.vae.channels) - 1)
-    crop = generator.context * stride * codec.image.hop / codec.image.sample_rate
+    image = audio_diffusion.CODECS[size]
+    codec, generator = MelVaeConfig(image=image, vae=VAES[size]), GENERATORS[size]
+    crop = generator.context * 2 ** (len(codec.vae.channels) - 1) * image.hop / image.sample_rate
     steps, batch = {"nano": (300, 4), "tiny": (3_000, 8), "small": (100_000, 16), "paper": (400_000, 16)}[size]
     # the divergence is a sum over the clip's latents: 1e-6 of it holds their scale without costing detail
     vae = Stage(name="vae", trains="codec.vae", objective=NamedLossesConfig(weights={"image": 1.0, "divergence": 1e-6}),
