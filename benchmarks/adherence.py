@@ -1,103 +1,142 @@
 """Does a text model play what words ask for? Pairs of opposite prompts, and a timbre judge trained on real renders.
 
-    python benchmarks/adherence.py MODEL --data CORPUS [--pairs 150] [--seconds 10] [--steps N] [--cfg-scale X]
+    python benchmarks/adherence.py MODEL --data CORPUS [--pairs 150] [--seconds 10] [--only density timbre]
+                                   [--steps N] [--cfg-scale X] [--cfg-from X] [--cfg-until X]
 
 For each of density, tempo, register and loudness `--pairs` pairs of clips, a pair from one seed, its prompts alike but
 for one wording; the share in which the right clip has more, with Wilson's interval. For the timbre `--pairs` clips in
-all, the corpus's instruments in turn; the judge's own share on held-out real crops stands beside it. Levels are taken
-before anything is normalised. Exit code 1 where a share is below 80 %.
+all, the corpus's instruments in turn. Beside each stands what real renders reach: of two real crops of one instrument,
+whose captions may say the one thing and the other, in how many the measure tells which is which; and how many held-out
+real crops the timbre judge names rightly. Levels are taken before anything is normalised. Exit code 1 where a share is
+below 80 %.
 """
 
 import argparse
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import torch
 from common import machine, run, table
 
-from orchestrion.contracts import Progress
 from orchestrion.corpus.captions import instrument
 from orchestrion.corpus.corpus import Corpus, Piece
+from orchestrion.corpus.datasets import worded
 from orchestrion.errors import UserError
-from orchestrion.evaluation.obedience import CONTRASTS, TimbreJudge, interval, obeyed, pairs
+from orchestrion.evaluation.obedience import CONTRASTS, Contrast, TimbreJudge, interval, obeyed, pairs, told_apart
 from orchestrion.playing.model import Model
 
 BAR = 0.8
+TOGETHER = 4  # pairs that are sampled at once
+TIMBRE = "timbre"
+Row = tuple[str, int, int, int, int]
+"""Name, met, of how many; among real renders met, of how many."""
 
 
 def main() -> int:
+    names = [contrast.name for contrast in CONTRASTS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="a model that takes prompts")
     parser.add_argument("--data", required=True, help="the corpus that it was trained on, for real renders")
     parser.add_argument("--pairs", type=int, default=150)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--only", nargs="+", choices=[*names, TIMBRE], default=[*names, TIMBRE])
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--cfg-scale", type=float)
+    for name in ("scale", "from", "until"):
+        parser.add_argument(f"--cfg-{name}", type=float)
+    parser.add_argument("--real", type=int, default=24, help="real pieces of each instrument, two crops of each")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
 
     model, corpus = Model.load(args.model), Corpus.open(args.data)
     if model.system.conditioner is None:
         raise UserError(f"{model.name} takes no prompt, so there is nothing to obey")
-    options = {"steps": args.steps, "cfg_scale": args.cfg_scale}
-    names = sorted({named(piece) for piece in corpus.pieces if "program" in piece.attributes})
-    rows: list[tuple[str, int, int]] = []
-    for contrast in CONTRASTS:
-        asked = pairs(contrast, names or ["music"], args.pairs)
-        met = 0
-        for pair in asked:
-            more, less = model.generate_batch([pair.more, pair.less], args.seconds, [pair.seed] * 2, options)
-            met += obeyed(contrast, more.samples, less.samples, model.sample_rate)
-        rows.append((contrast.name, met, len(asked)))
-        print(f"{contrast.name}: {met} of {len(asked)}", flush=True)
-    if len(names) > 1:
-        rows += timbres(model, corpus, names, args.pairs, args.seconds, options)
+    options = {name: getattr(args, name) for name in ("steps", "cfg_scale", "cfg_from", "cfg_until")}
+    players = sorted({named(piece) for piece in corpus.pieces if "program" in piece.attributes})
+    rows: list[Row] = []
 
+    def tell(row: Row) -> None:
+        rows.append(row)
+        print("{}: {} of {}; real renders {} of {}".format(*row), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(rows, indent=1))
+
+    contrasts = [contrast for contrast in CONTRASTS if contrast.name in args.only]
+    real = told_apart_by(contrasts, corpus, args.real, args.seconds)
+    for contrast in contrasts:
+        tell((contrast.name, *asked(model, contrast, players, args.pairs, args.seconds, options), *real[contrast.name]))
+    if TIMBRE in args.only and len(players) > 1:
+        tell((TIMBRE, *timbres(model, corpus, players, args.pairs, args.seconds, options)))
     print(f"\n{model.name}, {args.seconds:g} s clips; {machine()}\n")
-    print(table(["", "share", "95 % interval", "of"],
-                [[name, met / count, "{:.2f} to {:.2f}".format(*interval(met, count)), count]
-                 for name, met, count in rows]))
-    if args.json:
-        args.json.write_text(json.dumps({name: {"met": met, "of": count} for name, met, count in rows}, indent=1))
-    return int(any(met / count < BAR for name, met, count in rows))
+    print(table(["", "share", "95 % interval", "of", "real renders", "of"],
+                [[name, met / count, "{:.2f} to {:.2f}".format(*interval(met, count)), count,
+                  true / among if among else "", among] for name, met, count, true, among in rows]))
+    return int(any(met / count < BAR for _, met, count, _, _ in rows))
+
+
+def asked(model: Model, contrast: Contrast, players: list[str], count: int, seconds: float,
+          options: dict[str, float | None]) -> tuple[int, int]:
+    """Of `count` pairs, in how many the clip that was asked for more has more."""
+    made = pairs(contrast, players or ["music"], count)
+    met = 0
+    for start in range(0, len(made), TOGETHER):
+        some = made[start : start + TOGETHER]
+        clips = model.generate_batch([words for pair in some for words in (pair.more, pair.less)], seconds,
+                                     [pair.seed for pair in some for _ in range(2)], options)
+        met += sum(obeyed(contrast, more.samples, less.samples, model.sample_rate)
+                   for more, less in zip(clips[::2], clips[1::2]))
+    return met, len(made)
+
+
+def told_apart_by(contrasts: list[Contrast], corpus: Corpus, most: int, seconds: float) -> dict[str, tuple[int, int]]:
+    """By contrast: of pairs of real crops that differ so, in how many the measure says which is which."""
+    heard: dict[str, list[tuple[str, int, float]]] = {contrast.name: [] for contrast in contrasts}
+    for piece, start in crops(corpus, corpus.pieces if contrasts else [], most, seconds, (0.33, 0.67)):
+        attributes = worded(piece, "real", start, seconds).attributes
+        sides = {contrast: side for contrast in contrasts if (side := contrast.side(attributes))}
+        clip = read(corpus, piece, start, seconds) if sides else None
+        for contrast, side in sides.items():
+            assert clip is not None
+            heard[contrast.name].append((named(piece), side, contrast.heard(clip, corpus.sample_rate)))
+    return {name: told_apart(found) for name, found in heard.items()}
 
 
 def timbres(model: Model, corpus: Corpus, names: list[str], count: int, seconds: float,
-            options: dict[str, float | None]) -> list[tuple[str, int, int]]:
-    """The judge on real held-out crops, and on what the model plays."""
+            options: dict[str, float | None]) -> tuple[int, int, int, int]:
+    """The judge, taught on training pieces, on what the model plays and on real held-out crops."""
     judge = TimbreJudge()
-    crops = {split: real_crops(judge, corpus, split, seconds) for split in ("train", "held out")}
-    judge.learn([features for features, _ in crops["train"]], [name for _, name in crops["train"]])
-    held = [(features, name) for features, name in crops["held out"] if name in judge.names]
-    rows = [("timbre of real crops", sum(judge.name(features) == name for features, name in held), len(held))]
+
+    def judged(pieces: Iterable[Piece]) -> list[tuple]:
+        return [(judge.features(read(corpus, piece, start, seconds), corpus.sample_rate), named(piece))
+                for piece, start in crops(corpus, pieces, 16, seconds, (0.25, 0.5, 0.75))]
+
+    taught = judged(corpus.split("train"))
+    judge.learn([features for features, _ in taught], [name for _, name in taught])
+    held = [(features, name) for features, name in judged(corpus.split("test") + corpus.split("validation"))
+            if name in judge.names]
     met = 0
-    for i in range(count):
-        clip = model.generate(names[i % len(names)], seconds, i, options)
-        met += judge.name(judge.features(clip.samples, clip.sample_rate)) == names[i % len(names)]
-    return [row for row in rows if row[2]] + [("timbre", met, count)]
+    for start in range(0, count, 2 * TOGETHER):
+        turn = range(start, min(start + 2 * TOGETHER, count))
+        clips = model.generate_batch([names[i % len(names)] for i in turn], seconds, list(turn), options)
+        met += sum(judge.name(judge.features(clip.samples, clip.sample_rate)) == names[i % len(names)]
+                   for i, clip in zip(turn, clips))
+    return met, count, sum(judge.name(features) == name for features, name in held), len(held)
 
 
-def real_crops(judge: TimbreJudge, corpus: Corpus, split: str, seconds: float, most: int = 20,
-               progress: Progress | None = None) -> list[tuple]:
-    """(features, instrument) of the quarters of at most `most` pieces an instrument."""
-    pieces = corpus.split("train") if split == "train" else corpus.split("test") + corpus.split("validation")
+def crops(corpus: Corpus, pieces: Iterable[Piece], most: int, seconds: float,
+          shares: tuple[float, ...]) -> Iterator[tuple[Piece, float]]:
+    """(piece, start in seconds) around these shares of at most `most` pieces an instrument."""
     taken: dict[str, int] = {}
-    found = []
     for piece in pieces:
-        name = named(piece) if "program" in piece.attributes else None
-        if name is None or taken.setdefault(name, 0) >= most:
+        if "program" not in piece.attributes or taken.setdefault(named(piece), 0) >= most:
             continue
-        taken[name] += 1
-        count = round(seconds * corpus.sample_rate)
-        for share in (0.25, 0.5, 0.75):
-            start = round(max(piece.seconds * share - seconds / 2, 0) * corpus.sample_rate)
-            found.append((judge.features(read(corpus, piece, start, count), corpus.sample_rate), name))
-    return found
+        taken[named(piece)] += 1
+        for share in shares:
+            yield piece, max(piece.seconds * share - seconds / 2, 0.0)
 
 
-def read(corpus: Corpus, piece: Piece, start: int, count: int):
-    import torch
-
-    return torch.from_numpy(corpus.read(piece, start, count))
+def read(corpus: Corpus, piece: Piece, start: float, seconds: float) -> torch.Tensor:
+    return torch.from_numpy(corpus.read(piece, round(start * corpus.sample_rate), round(seconds * corpus.sample_rate)))
 
 
 def named(piece: Piece) -> str:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from orchestrion.corpus.captions import WORDS
 from orchestrion.errors import UserError
-from orchestrion.evaluation.obedience import CONTRASTS, TimbreJudge, interval, obeyed, pairs
+from orchestrion.evaluation.adherence import heard_tempo
+from orchestrion.evaluation.obedience import CONTRASTS, TimbreJudge, interval, obeyed, pairs, told_apart
 
 RATE = 22_050
 
@@ -52,6 +54,41 @@ def test_pairs_differ_in_the_contrast_alone_and_use_every_instrument():
         assert more == less and ("piano" in more) != ("harp" in more)
     with pytest.raises(UserError, match="at least one instrument"):
         pairs(CONTRASTS[0], [], 3)
+
+
+def test_the_sides_are_those_of_the_captions():
+    """An attribute's value is on a side where a caption of it uses one of the contrast's words."""
+    for contrast in CONTRASTS:
+        edges, bins = WORDS[contrast.attribute]
+        assert contrast.side({contrast.attribute: edges[-1] + 1}) == 1, contrast.name
+        assert contrast.side({contrast.attribute: edges[0] - 1}) == -1, contrast.name
+        assert contrast.side({contrast.attribute: (edges[1] + edges[2]) / 2}) == 0 and contrast.side({}) == 0
+        every = {wording for words in bins for wording in words.split(" / ")}
+        assert {*contrast.more, *contrast.less} <= every, contrast.name  # no word that no caption has
+
+
+def test_real_clips_are_compared_within_an_instrument():
+    clips = [("harp", 1, 5.0), ("harp", -1, 2.0), ("harp", -1, 6.0), ("organ", 1, 1.0), ("organ", 0, 9.0)]
+    assert told_apart(clips) == (1, 2) and told_apart([]) == (0, 0)
+
+
+def test_the_beat_is_tapped_and_not_its_half_or_double():
+    """Eighths under louder quarters: what repeats best is either, or two quarters."""
+    def struck(beats, gains, beat):
+        made = torch.zeros(1, 8 * RATE)
+        for place, gain in zip(beats, gains):
+            start = round((0.1 + place * beat) * RATE)
+            note = tones(1.6, every=9.0, gain=gain)[:, round(0.1 * RATE):]
+            room = min(note.shape[1], made.shape[1] - start)
+            if room > 0:
+                made[:, start : start + room] += note[:, :room]
+        return made
+
+    for bpm in (70.0, 100.0, 130.0):
+        beat = 60 / bpm
+        count = int(7.5 / beat)
+        eighths = struck(np.arange(0, count, 0.5), [0.4, 0.2] * count, beat)
+        assert heard_tempo(eighths, RATE) == pytest.approx(bpm, rel=0.03)
 
 
 def test_wilson_s_interval():

@@ -14,8 +14,8 @@ import torch
 
 from orchestrion.evaluation.bootstrap import Interval, mean_interval
 from orchestrion.evaluation.chroma import chroma
-from orchestrion.evaluation.onsets import onset_rate
-from orchestrion.evaluation.pulse import pulse
+from orchestrion.evaluation.onsets import onset_rate, onset_strength
+from orchestrion.evaluation.pulse import beat_of
 from orchestrion.evaluation.scoreboard import Measured
 from orchestrion.evaluation.signals import TINY, Clip, magnitudes, mono
 
@@ -40,8 +40,8 @@ def brightness(clip: Clip, sample_rate: int) -> float:
 
 
 def heard_tempo(clip: Clip, sample_rate: int) -> float:
-    """Beats a minute, or a multiple of them; nan without a pulse."""
-    period = pulse(clip, sample_rate)[1]
+    """Beats a minute, as a listener would tap them; nan without a pulse."""
+    period = beat_of(onset_strength(mono(clip), sample_rate))
     return 60 / period if period else math.nan
 
 

@@ -3,11 +3,12 @@
 Beside `adherence`, which compares numbers of a corpus, this takes words alone, as people give them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrion.corpus.captions import wordings_of
 from orchestrion.errors import UserError
 from orchestrion.evaluation.adherence import brightness, heard_tempo, level
 from orchestrion.evaluation.embeddings.log_mel import SAMPLE_RATE, LogMelStatistics
@@ -19,19 +20,28 @@ CONTEXTS = ("", "in a major key", "in a minor key", "chords", "long notes", "pop
 
 @dataclass(frozen=True)
 class Contrast:
-    """more, less: wordings that ask for opposite ends of one thing; heard: what there must be more of, in a clip."""
+    """more, less: wordings that ask for opposite ends of one thing; heard: what there must be more of, in a clip.
+    attribute: the corpus's number that such words are made of (`corpus.captions.WORDS`)."""
 
     name: str
+    attribute: str
     more: tuple[str, ...]
     less: tuple[str, ...]
     heard: Callable[[Clip, int], float]
 
+    def side(self, attributes: Mapping[str, float]) -> int:
+        """1 where a caption of a clip with these attributes may say more, -1 where less, 0 where neither."""
+        words = wordings_of(self.attribute, attributes[self.attribute]) if self.attribute in attributes else []
+        return int(any(word in self.more for word in words)) - int(any(word in self.less for word in words))
+
 
 CONTRASTS = (
-    Contrast("density", ("busy", "very busy", "many notes"), ("sparse", "few notes", "unhurried"), onset_rate),
-    Contrast("tempo", ("fast", "very fast", "quick"), ("slow", "very slow", "slow tempo"), heard_tempo),
-    Contrast("register", ("high register", "high notes"), ("low register", "low notes"), brightness),
-    Contrast("loudness", ("loud", "very loud"), ("soft", "very soft"), level),
+    Contrast("density", "density", ("busy", "very busy", "many notes"), ("sparse", "few notes", "unhurried"),
+             onset_rate),
+    Contrast("tempo", "tempo", ("fast", "very fast", "quick"), ("slow", "very slow", "slow tempo"), heard_tempo),
+    Contrast("register", "pitch", ("high register", "high notes"), ("low register", "low notes"),
+             brightness),
+    Contrast("loudness", "velocity", ("loud", "very loud"), ("soft", "very soft"), level),
 )
 
 
@@ -63,6 +73,17 @@ def pairs(contrast: Contrast, instruments: Sequence[str], count: int) -> list[Pa
 def obeyed(contrast: Contrast, more: Clip, less: Clip, sample_rate: int) -> bool:
     """Whether the clip that was asked for more has more. Where nothing is heard (no pulse), it has not."""
     return bool(contrast.heard(more, sample_rate) > contrast.heard(less, sample_rate))
+
+
+def told_apart(clips: Sequence[tuple[str, int, float]]) -> tuple[int, int]:
+    """(instrument, side, what is heard) of real clips -> of all pairs of one instrument that differ so, in how many the
+    one with more has more, and how many there are: what a model that plays like the corpus would reach."""
+    met = count = 0
+    for instrument in {name for name, _, _ in clips}:
+        more, less = ([heard for name, s, heard in clips if name == instrument and s == side] for side in (1, -1))
+        met += sum(a > b for a in more for b in less)
+        count += len(more) * len(less)
+    return met, count
 
 
 def interval(met: int, count: int) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from orchestrion.contracts import Figure, Metric
-from orchestrion.evaluation.onsets import FRAME_RATE, onset_strength
+from orchestrion.evaluation.onsets import FRAME_RATE, onset_strength, peaks
 from orchestrion.evaluation.signals import TINY, Clip, mean, mono
 
 SHORTEST, LONGEST = 0.25, 2.0  # seconds: 240 to 30 beats a minute
@@ -38,14 +38,37 @@ def pulse(clip: Clip, sample_rate: int) -> tuple[float, float]:
 
 def pulse_of(strength: Tensor) -> tuple[float, float]:
     """The same, from an onset strength `[n]` that is known already."""
-    lags = min(round(LONGEST * FRAME_RATE) + 1, len(strength) // 2)
-    line = autocorrelation(strength, lags)
-    inner = line[1:-1]
-    at_peak = (inner > line[:-2]) & (inner >= line[2:]) & (torch.arange(1, lags) >= SHORTEST * FRAME_RATE)
+    line, at_peak = _repetitions(strength)
     if not at_peak.any():
         return 0.0, 0.0
-    place = int(torch.where(at_peak, inner, -1.0).argmax())
-    return max(0.0, inner[place].item()), (place + 1) / FRAME_RATE
+    place = int(torch.where(at_peak, line, -1.0).argmax())
+    return max(0.0, line[place].item()), place / FRAME_RATE
+
+
+def beat_of(strength: Tensor) -> float:
+    """An onset strength `[n]` -> the period that a listener would tap, in seconds; 0 without a pulse.
+
+    Bars, beats and their parts all repeat, and the highest peak is often not the beat's. Most notes being shorter than
+    a beat, the peaks near twice the longer distances between onsets (their 0.7-quantile) count most, half as many
+    octaves away exp(-1/2) as much; the figures were chosen on renders of training pieces.
+    """
+    times = peaks(strength) / FRAME_RATE
+    line, at_peak = _repetitions(strength)
+    if len(times) < 4 or not at_peak.any():
+        return 0.0
+    centre = (2 * times.diff().quantile(0.7)).clamp(1.2 * SHORTEST, 0.9 * LONGEST)
+    octaves = torch.log2(torch.arange(len(line)).clamp_min(1) / FRAME_RATE / centre)
+    weighed = line.clamp_min(0) * torch.exp(-0.5 * (octaves / 0.5).square())
+    return int(torch.where(at_peak, weighed, -1.0).argmax()) / FRAME_RATE
+
+
+def _repetitions(strength: Tensor) -> tuple[Tensor, Tensor]:
+    """Onset strength -> its autocorrelation by lag, and where that has a peak at 0.25 to 2 s."""
+    lags = min(round(LONGEST * FRAME_RATE) + 1, len(strength) // 2)
+    line = autocorrelation(strength, lags)
+    at_peak = torch.zeros(len(line), dtype=torch.bool)
+    at_peak[1:-1] = (line[1:-1] > line[:-2]) & (line[1:-1] >= line[2:])
+    return line, at_peak & (torch.arange(len(line)) >= SHORTEST * FRAME_RATE)
 
 
 class PulseClarity(Metric):
