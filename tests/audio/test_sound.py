@@ -101,6 +101,7 @@ def test_long_audio_is_written_whole(tmp_path):
     (lambda p: Audio.read(p / "missing.wav"), "there is no file"),
     (lambda p: Audio.read(p), "there is no file"),
     (lambda p: (p / "a.wav").write_text("hello") and Audio.read(p / "a.wav"), "can't be read as audio"),
+    (lambda p: soundfile.write(p / "n.wav", [0.0, math.nan], 8000, "FLOAT") or Audio.read(p / "n.wav"), "no finite"),
     (lambda p: sine().write(p / "a.m4a"), "audio is written as .wav, .flac, .ogg, .mp3, not '.m4a'"),
     (lambda p: sine().write(p / "noending"), "not 'without ending'"),
     (lambda p: sine(channels=6).write(p / "a.mp3"), "can't hold 6 channels"),

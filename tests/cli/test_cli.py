@@ -219,7 +219,8 @@ def test_a_kill_leaves_no_half_written_target(bundled, tmp_path, number):
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert not os.path.exists("a.wav")
-    assert process.returncode == (130 if number == signal.SIGINT else -9), err
+    told = "orchestrion: stopped\n" if number == signal.SIGINT else ""
+    assert (process.returncode, err) == (130 if number == signal.SIGINT else -9, told)
 
 
 def test_sound_that_is_no_numbers_is_not_written(orchestrion, monkeypatch):

@@ -158,6 +158,20 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path, options, monkeypatch
         prepare(laid_out(tmp_path / "in", {"a.mid": scale()}), tmp_path / "out", PrepareOptions(**options))
 
 
+def test_a_soundfont_that_is_not_there_is_refused_even_if_nothing_needs_it(tmp_path):
+    with pytest.raises(UserError, match=r"there is no soundfont at /nowhere\.sf2"):
+        prepare(laid_out(tmp_path / "in", sounds(1)), tmp_path / "out", PrepareOptions(soundfont="/nowhere.sf2"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_caption_may_hold_any_character(tmp_path):
+    files = sounds(1) | {"00.txt": "slow\u2028and\x85low".encode()}
+    _, corpus = made(laid_out(tmp_path / "in", files), tmp_path / "out")
+    assert len(corpus.pieces) == 1
+    summary, _ = made(tmp_path / "in", tmp_path / "out")
+    assert summary.made == 0
+
+
 def test_a_folder_of_music_is_to_be_prepared_first(tmp_path):
     with pytest.raises(UserError, match=r"is not a corpus: .* `orchestrion prepare .*in -o"):
         Corpus.open(laid_out(tmp_path / "in", sounds(1)))

@@ -120,6 +120,12 @@ def test_pop909(tmp_path):
     assert dict(pieces["pop909/849"].attributes) == {}
 
 
+def test_a_damaged_index_is_one_sentence(tmp_path):
+    found = source(tmp_path, pop909() | {"POP909/index.xlsx": b"no sheet"})
+    with pytest.raises(UserError, match=r"index\.xlsx is damaged"):
+        items(found)
+
+
 def test_pop909s_annotations():
     assert tempo_of("0.5 1.0\n1.0 0.0\n1.5 1.0\n") == {"tempo": pytest.approx(120)}
     assert [key_of(f"0 1 {name}")["key"] for name in ("C:maj", "Cb:maj", "F#:min", "Bb:min")] == [

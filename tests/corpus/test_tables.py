@@ -1,5 +1,7 @@
 import json
 
+from scores import zipped
+
 from orchestrion.corpus.sources import find_source
 from orchestrion.corpus.store import Store
 
@@ -32,6 +34,25 @@ def test_json_lines_in_a_folder_of_their_own(tmp_path):
 def test_a_name_without_its_sound_is_told(tmp_path):
     source = folder(tmp_path, dog_dot_wav="", t_dot_tsv="path\tdescription\ncat.wav\ta cat\n")
     assert any("cat.wav" in name and "not there" in reason for name, reason in source.strays().items())
+
+
+def test_a_file_that_is_no_table_is_passed_over(tmp_path):
+    source = folder(tmp_path, dog_dot_wav="", data_dot_csv='file,caption\ndog.wav,"' + "x" * 200_000 + '"\n')
+    assert captions(source) == {"dog.wav": None} and list(source.strays()) == ["data.csv"]
+
+
+def test_a_damaged_table_in_a_zip_is_listed(tmp_path):
+    place = zipped(tmp_path / "x.zip", {"dog.wav": b"", "c.csv": b"file,caption\ndog.wav,a dog that barks at length"})
+    data = bytearray(place.read_bytes())
+    data[data.index(b"a dog") + 3] ^= 0xFF
+    place.write_bytes(data)
+    source = find_source(Store(place))
+    assert captions(source) == {"dog.wav": None} and "unreadable" in source.strays()["c.csv"]
+
+
+def test_a_line_separator_in_a_caption_is_no_end_of_a_line(tmp_path):
+    line = json.dumps({"file": "dog.wav", "caption": "a dog\u2028barks"}, ensure_ascii=False)
+    assert captions(folder(tmp_path, dog_dot_wav="", t_dot_jsonl=line)) == {"dog.wav": "a dog barks"}
 
 
 def test_a_text_beside_a_sound_still_counts(tmp_path):

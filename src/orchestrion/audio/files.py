@@ -73,6 +73,8 @@ def read_samples(path: str | Path, start: float = 0.0, duration: float | None = 
             samples = file.read(count, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise UserError(f"{path} is damaged: {error.error_string}") from error
+        if not np.isfinite(samples).all():
+            raise UserError(f"{path} has samples that are no finite numbers (NaN or infinite): export it anew")
         return torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate
 
 

@@ -34,6 +34,7 @@ for group in (generate, edits, prepare, train, codec, transfer, embed, interchan
     group.register(app)
 
 
+STOPPED = 130  # by Ctrl-C, as shells count it
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
@@ -61,9 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = typer.main.get_command(app)([w for w in words if w != "--debug"] or ["--help"],
                                            prog_name="orchestrion", standalone_mode=False)
+        if code == STOPPED:  # typer makes a code of Ctrl-C since 0.16
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (typer.Abort, KeyboardInterrupt):
-        _fail("stopped", 130, debug)
+        _fail("stopped", STOPPED, debug)
     except UserError as error:
         _fail(str(error), 2, debug)
     except Exception as error:

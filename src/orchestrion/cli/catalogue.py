@@ -1,10 +1,11 @@
 """`systems`, `models`, `inspect`: what there is, and what a file says of itself."""
 
 import json
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+
+from orchestrion.cli.shared import table
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +19,7 @@ def systems() -> None:
     from orchestrion.systems.system import SYSTEMS
 
     rows = [(s.name, " ".join(s.sizes), s.summary) for s in sorted(SYSTEMS.values(), key=lambda s: s.name)]
-    _table(("system", "sizes", "what it is"), rows)
+    table(("system", "sizes", "what it is"), rows)
 
 
 def models() -> None:
@@ -32,7 +33,7 @@ def models() -> None:
         about = read_about(folder)
         shown = f"{name} (= {others[name]})" if name in others else name
         rows.append((shown, about.licence, about.summary))
-    _table(("model", "licence", "what it is"), rows)
+    table(("model", "licence", "what it is"), rows)
 
 
 def inspect(
@@ -63,10 +64,3 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Plain columns, so that a pipe can read them too."""
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    for row in [heads, *rows]:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

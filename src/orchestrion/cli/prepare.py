@@ -1,7 +1,10 @@
 """`orchestrion prepare`: music into a corpus."""
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,7 +67,10 @@ def prepare(
         TimeRemainingColumn(),
     )
     quiet = not bar_console.is_terminal
-    with Progress(*columns, console=bar_console, transient=True, disable=quiet) as bar:
+    with (
+        Progress(*columns, console=bar_console, transient=True, disable=quiet) as bar,
+        interrupts_answered(bar_console.print),
+    ):
         task = bar.add_task("", total=None, heard="")
 
         def show(summary: "Summary") -> None:
@@ -78,6 +84,21 @@ def prepare(
 
         summary = run(source, output, options, show)
     report(Console(), summary, output)
+
+
+@contextmanager
+def interrupts_answered(say: Callable[[str], None]) -> Iterator[None]:
+    """Ctrl-C is answered at once, although the pieces that are being made keep it waiting."""
+
+    def stop(*_: Any) -> None:
+        say("stopping as soon as the pieces at hand are made; the same command goes on")
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def programs(text: str | None) -> tuple[int, ...]:
@@ -96,6 +117,13 @@ def report(console: "Console", summary: "Summary", output: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if not summary.splits["validation"] + summary.splits["test"]:
+        console.print(
+            "nothing is held out of so few pieces: demos and `compare` will hear what was trained on, until there are "
+            "more (one piece in ten is held out, by its name)",
+            highlight=False,
+            soft_wrap=True,
+        )
     if summary.rejected:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.rejected.most_common())
         console.print(

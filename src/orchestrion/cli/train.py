@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrion.cli.shared import table
 from orchestrion.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def train(
     start: Annotated[str | None, typer.Option("--from", help="A run or model whose trained parts to begin "
                                                              "with: its codec, and its generator where it is "
                                                              "of the same make.")] = None,
+    distil: Annotated[int | None, typer.Option(metavar="STEPS", help="Teach the diffusion model of --from to need no "
+                                               "more steps than these.")] = None,
     stage: Annotated[str | None, typer.Option(help="Train only this stage.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the "
                                                      "recipe, such as stages.0.steps=500.")] = None,
@@ -56,6 +59,10 @@ def train(
     begin = Start.open(start) if start else None
     if begin:
         recipe = begin.adopt(recipe)
+    if distil is not None:
+        if not begin:
+            raise UserError("--distil needs a trained diffusion model to learn from: name it by --from")
+        recipe = begin.distil(recipe, distil)
     for pair in change or []:
         field, found, value = pair.partition("=")
         if not found:
@@ -68,7 +75,8 @@ def train(
     if dry_run:
         _estimate(recipe, heard.channels, options)
         return
-    folder = output or Path("runs") / f"{system}-{size}-{data.resolve().name}"
+    kind = "" if distil is None else f"-in-{distil}"
+    folder = output or Path("runs") / f"{system}-{size}{kind}-{data.resolve().name}"
     with Display() as display:
         model = Run(recipe, heard, folder, options, display, begin).train()
     if model.exists():  # not where it was stopped before the first stage's first step
@@ -76,18 +84,12 @@ def train(
 
 
 def _estimate(recipe: "Recipe", channels: int, options: "TrainOptions") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from orchestrion.training.estimate import estimate
 
-    table = Table("stage", "trains", "parameters", "batch", "crop", "steps", "a step", "in all", "memory")
-    for e in estimate(recipe, channels, options):
-        s = e.stage
-        table.add_row(s.name, s.trains, f"{e.parameters / 1e6:.1f} M", str(s.batch), f"{s.crop:.2f} s", f"{s.steps:,}",
-                      f"{e.seconds:.2f} s" if e.fits else "no room: lower batch", f"{e.hours:.1f} h",
-                      f"{e.memory / 2**30:.1f} GiB")
-    Console().print(table)
+    rows = [(e.stage.name, e.stage.trains, f"{e.parameters / 1e6:.1f} M", str(e.stage.batch), f"{e.stage.crop:.2f} s",
+             f"{e.stage.steps:,}", f"{e.seconds:.2f} s" if e.fits else "no room: lower batch", f"{e.hours:.1f} h",
+             f"{e.memory / 2**30:.1f} GiB") for e in estimate(recipe, channels, options)]
+    table(("stage", "trains", "parameters", "batch", "crop", "steps", "a step", "in all", "memory"), rows)
 
 
 class Display:

@@ -61,8 +61,8 @@ class Corpus:
         if not folder.is_dir():
             raise UserError(f"there is no corpus at {folder}: make one with `orchestrion prepare SOURCE -o {folder}`")
         try:
-            facts = json.loads((folder / "corpus.json").read_text())
-            lines = (folder / "manifest.jsonl").read_text().splitlines()
+            facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+            lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").split("\n")  # captions may hold U+2028
             pieces = tuple(Piece.from_json(line) for line in lines if line.strip())
             corpus = cls(
                 folder,
@@ -82,7 +82,7 @@ class Corpus:
                 f"{folder} is not a finished corpus: {Path(error.filename).name} is missing; "
                 "run `orchestrion prepare` again, it goes on where it stopped"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"the corpus at {folder} is damaged ({error}): prepare it again") from error
         if not pieces:
             raise UserError(f"the corpus at {folder} is empty: see {folder / 'rejected.jsonl'} for the reasons")

@@ -63,7 +63,7 @@ class Journal:
             if (self.folder / "corpus.json").exists():
                 facts = json.loads((self.folder / "corpus.json").read_text(encoding="utf-8"))
                 begun, self.gains = facts["settings"], dict(facts.get("gains", {}))
-                for line in (self.folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
+                for line in filter(None, (self.folder / "manifest.jsonl").read_text(encoding="utf-8").split("\n")):
                     piece = Piece.from_json(line)
                     self.outcomes[piece.source] = Outcome(piece.source, piece)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -71,7 +71,7 @@ class Journal:
                 f"{self.folder} holds a corpus that can't be read ({error}): remove it, or choose another folder"
             ) from error
         part = self.folder / PART
-        for number, line in enumerate(part.read_text(encoding="utf-8").splitlines() if part.exists() else ()):
+        for number, line in enumerate(part.read_text(encoding="utf-8").split("\n") if part.exists() else ()):
             try:
                 data = json.loads(line)
             except ValueError:  # cut off by the kill

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -25,6 +26,7 @@ from orchestrion.corpus.store import Store
 from orchestrion.errors import UserError
 
 CLUSTER_PATIENCE = 10  # seconds
+UNREADABLE = (UserError, OSError, ValueError, KeyError, zipfile.BadZipFile, RuntimeError)  # a piece's annotations
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ def next_work(
     for piece in todo:
         try:
             item: Item = collection.item(piece)
-        except (UserError, OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             key, reason = f"{collection.kind}/{piece}", str(error)
             if key in journal.outcomes:
                 continue
@@ -236,7 +238,9 @@ def next_work(
 
 
 def soundfont_for(collection: Source, pieces: list[str], options: PrepareOptions) -> Path | None:
-    """The soundfont, where any piece needs one; looks before the work starts."""
+    """The soundfont, where any piece needs one; looks before the work starts, and at one that is named in any case."""
+    if options.soundfont is not None:
+        find_soundfont(options.soundfont)
     if not any(needs_rendering(collection, piece) for piece in pieces):
         return None
     find_fluidsynth()
@@ -246,7 +250,7 @@ def soundfont_for(collection: Source, pieces: list[str], options: PrepareOptions
 def needs_rendering(collection: Source, piece: str) -> bool:
     try:
         return collection.item(piece).recording is None
-    except (UserError, OSError, ValueError, KeyError):
+    except UNREADABLE:
         return False
 
 

@@ -21,12 +21,14 @@ PASSAGE_PEAK = 0.8
 PROBE_GAIN = 0.2  # FluidSynth's own default
 PLACES = (
     "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
     "/usr/share/soundfonts",
     "/usr/local/share/sounds/sf2",
     "/usr/local/share/soundfonts",
     "/opt/homebrew/share/soundfonts",
     "/opt/homebrew/share/fluid-synth/sf2",
     "~/.local/share/soundfonts",
+    "~/Library/Audio/Sounds/Banks",
 )
 KNOWN = ("FluidR3_GM.sf2", "default-GM.sf2", "GeneralUser*.sf2", "*.sf2", "*.sf3")  # best first
 

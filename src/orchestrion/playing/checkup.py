@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SOUNDFONT_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts",
-                     "/usr/local/share/soundfonts", "/opt/homebrew/share/soundfonts", "~/Library/Audio/Sounds/Banks",
-                     "~/.local/share/soundfonts")
 FREE_GIB = 5
 
 
@@ -96,7 +93,9 @@ def _fluidsynth() -> Finding:
 
 
 def _soundfonts() -> Finding:
-    folders = [Path(folder).expanduser() for folder in SOUNDFONT_FOLDERS]
+    from orchestrion.corpus.rendering import PLACES
+
+    folders = [Path(folder).expanduser() for folder in PLACES]
     found = sorted(str(file) for folder in folders if folder.is_dir()
                    for file in folder.iterdir() if file.suffix.lower() in (".sf2", ".sf3"))
     return Finding("soundfonts", bool(found), ", ".join(found) or "none found (only needed for a MIDI corpus)",

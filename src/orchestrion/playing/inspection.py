@@ -57,12 +57,12 @@ def _model(folder: Path) -> dict[str, Any]:
 
 def _corpus(folder: Path) -> dict[str, Any]:
     try:
-        facts = json.loads((folder / "corpus.json").read_text())
-    except json.JSONDecodeError as error:
+        facts = dict(json.loads((folder / "corpus.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise UserError(f"{folder / 'corpus.json'} is damaged ({error}); prepare the corpus again") from error
     counts = {}
     for name in ("manifest", "rejected"):
         lines = folder / f"{name}.jsonl"
         counts[{"manifest": "pieces", "rejected": "refused"}[name]] = (
-            sum(1 for line in lines.open() if line.strip()) if lines.is_file() else 0)
+            sum(1 for line in lines.open(encoding="utf-8") if line.strip()) if lines.is_file() else 0)
     return {"corpus": str(folder), **facts, **counts}

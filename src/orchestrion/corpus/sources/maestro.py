@@ -31,7 +31,7 @@ class Maestro(Source):
             named = {str(PurePosixPath(row["midi_filename"]).with_suffix("")): row for row in rows}
             if any(row["split"] not in ("train", "validation", "test") for row in rows):
                 raise ValueError("a split that is none of train, validation, test")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (csv.Error, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"MAESTRO's table {name} in {self.store.address} can't be read "
                 f"({type(error).__name__}: {error}): download it again"

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from orchestrion.corpus.sources.source import Item, Source
 from orchestrion.corpus.store import Store
+from orchestrion.errors import UserError
 
 PIECE = re.compile(r"(?:.*/)?(\d{3})/\1\.mid")
 TONICS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -36,9 +37,12 @@ class Pop909(Source):
 
     @cached_property
     def index(self) -> dict[str, dict[str, str]]:
-        """Rows of index.xlsx by song number; empty where it is missing."""
+        """Rows of index.xlsx by song number; empty where it is missing. Raises UserError where it is damaged."""
         sheets = [name for name in self.store.sizes if name.rpartition("/")[2] == "index.xlsx"]
-        rows = read_sheet(self.store.read(sheets[0])) if sheets else []
+        try:
+            rows = read_sheet(self.store.read(sheets[0])) if sheets else []
+        except (zipfile.BadZipFile, ElementTree.ParseError, KeyError, IndexError, ValueError) as error:
+            raise UserError(f"{sheets[0]} is damaged ({error}): take it from POP909 again, or remove it") from error
         return {row.get("song_id", "").zfill(3): row for row in rows}
 
     def pieces(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -37,7 +38,12 @@ def read_tables(store: Store, sounds: Sequence[str]) -> Tables:
     for name in store.sizes:
         if not name.lower().endswith(ENDINGS):
             continue
-        for row in rows(name, store.text(name)):
+        try:
+            text = store.text(name)
+        except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise each
+            tables.lost[name] = f"unreadable ({error})"
+            continue
+        for row in rows(name, text):
             said, captions = told(row)
             if not said or not captions:
                 continue
@@ -53,7 +59,7 @@ def read_tables(store: Store, sounds: Sequence[str]) -> Tables:
 def rows(name: str, text: str) -> Iterator[Mapping[str, object]]:
     """The rows of one table by column; a file that is no table has none."""
     if name.lower().endswith(".jsonl"):
-        for line in text.splitlines():
+        for line in text.split("\n"):
             try:
                 row = json.loads(line)
             except ValueError:
@@ -61,7 +67,10 @@ def rows(name: str, text: str) -> Iterator[Mapping[str, object]]:
             if isinstance(row, dict):
                 yield row
         return
-    yield from csv.DictReader(io.StringIO(text), delimiter="\t" if name.lower().endswith(".tsv") else ",")
+    try:
+        yield from csv.DictReader(io.StringIO(text), delimiter="\t" if name.lower().endswith(".tsv") else ",")
+    except csv.Error:  # a field of megabytes: data, and no captions
+        return
 
 
 def told(row: Mapping[str, object]) -> tuple[str, list[str]]:
