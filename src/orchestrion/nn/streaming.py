@@ -14,6 +14,7 @@ Padding is decided here alone: "centred" looks as far ahead as back, "causal" on
 which RAVE uses). Everything here can be compiled by TorchScript.
 """
 
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -33,7 +34,14 @@ def join(past: list[Tensor], new: list[Tensor], x: Tensor, zeros: int) -> Tensor
     turn = len(new)
     if turn < len(past):
         return torch.cat([past[turn], x], -1)
-    return nn.functional.pad(x, (zeros, 0))
+    return nn.functional.pad(x, (zeros, 0)) if zeros else x
+
+
+def in_place() -> bool:
+    """Whether a layer may write over what it was given, if nobody else holds it."""
+    if torch.jit.is_scripting():
+        return False
+    return not (torch.is_grad_enabled() or torch.jit.is_tracing())
 
 
 class Streaming(nn.Module):
@@ -180,9 +188,11 @@ class Upsample(Streaming):
     def stream(self, x: Tensor, past: list[Tensor], new: list[Tensor], final: bool) -> Tensor:
         turn = len(new)
         beginning = turn >= len(past) or past[turn].shape[-1] == 0  # nothing given out yet
-        x = nn.functional.pad(x, (1, 0)) if beginning else torch.cat([past[turn], x], -1)
-        if final:
-            x = nn.functional.pad(x, (0, 1))
+        if beginning:
+            x = nn.functional.pad(x, (1, 1 if final else 0))
+        else:
+            x = torch.cat([past[turn], x], -1)
+            x = nn.functional.pad(x, (0, 1)) if final else x
         if x.shape[-1] < 2:
             new.append(x[..., :0] if beginning else x)
             return x.new_zeros(x.shape[0], self.outputs, 1, 0)
@@ -203,6 +213,9 @@ class Chain(Streaming):
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        for before, layer in pairwise(layers):
+            if isinstance(layer, Leaky) and isinstance(before, Conv | Upsample | Residual):
+                layer.owns = True  # their output is new, and nothing else reads it
 
     def stream(self, x: Tensor, past: list[Tensor], new: list[Tensor], final: bool) -> Tensor:
         for layer in self.layers:
@@ -224,6 +237,8 @@ class Residual(Streaming):
         y = self.inner.stream(x, past, new, final)  # type: ignore[operator]
         count = y.shape[-1]
         new[turn] = waiting[..., count:]
+        if in_place():
+            return y.add_(waiting[..., :count])
         return y + waiting[..., :count]
 
 
@@ -254,10 +269,16 @@ def _working_dtype(x: Tensor) -> torch.dtype:
 
 
 class Leaky(Streaming):
-    """Leaky ReLU, slope 0.2."""
+    """Leaky ReLU, slope 0.2. owns: what it is given is its own."""
+
+    owns: bool
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owns = False
 
     def stream(self, x: Tensor, past: list[Tensor], new: list[Tensor], final: bool) -> Tensor:
-        return nn.functional.leaky_relu(x, 0.2)
+        return nn.functional.leaky_relu(x, 0.2, self.owns and in_place())
 
 
 class Snake(Streaming):
