@@ -15,7 +15,7 @@ from orchestrion.codecs.rave import (
 )
 from orchestrion.contracts import Batch
 from orchestrion.errors import UserError
-from orchestrion.objectives.rave import RaveCriticsConfig, RaveObjectiveConfig
+from orchestrion.objectives.rave import RaveCriticsConfig, RaveObjectiveConfig, magnitudes
 from orchestrion.systems.rave import rave
 
 NET = {"capacity": 16, "ratios": (4, 2), "dilations": ((1, 3), (1,))}
@@ -164,3 +164,16 @@ def test_what_does_not_fit_is_refused():
     objective = RaveObjectiveConfig(windows=(256,)).build(parts(VARIANTS["v2"][0].build()))
     with pytest.raises(UserError, match="trains on audio"):
         next(objective.losses(Batch(latents=torch.zeros(1, 16, 4)), 0))
+
+
+@pytest.mark.parametrize("window", [64, 512])
+def test_written_gradients_are_those_of_the_transform(window):
+    audio = torch.randn(2, 3001, dtype=torch.float64)
+    shape = torch.hann_window(window, dtype=torch.float64)
+    a, b = (audio.clone().requires_grad_() for _ in range(2))
+    made = magnitudes(a, shape)
+    known = torch.stft(b, window, window // 4, window=shape, return_complex=True).abs().transpose(1, 2)
+    assert torch.allclose(made, known)
+    weights = torch.randn_like(known)
+    (ours,), (theirs,) = (torch.autograd.grad((weights * x.log()).sum(), y) for x, y in ((made, a), (known, b)))
+    assert torch.allclose(ours, theirs)

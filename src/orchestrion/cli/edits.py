@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrion.cli.generate import Resamples, Scale, Seed, Shift, Steps, report
+from orchestrion.cli.generate import Resamples, Scale, Seed, Shift, Steps, Temperature, report
 from orchestrion.cli.shared import Device, Dtype, Output, progress_bar
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def register(app: typer.Typer) -> None:
 
 def continue_(words: One, duration: Annotated[float, typer.Option("-d", "--duration", help="Seconds more.")] = 10.0,
               prompt: Words = None, seed: Seed = None, count: Count = 1, steps: Steps = None, solver: Solver = None,
-              shift: Shift = None, cfg_scale: Scale = None, output: Output = None, device: Device = "auto",
-              dtype: Dtype = "auto") -> None:
+              shift: Shift = None, cfg_scale: Scale = None, temperature: Temperature = None, output: Output = None,
+              device: Device = "auto", dtype: Dtype = "auto") -> None:
     """Play on from where a file ends: orchestrion continue song.wav -d 20 -o longer.wav"""
     from orchestrion.playing.editing import CONTINUE, EditRequest
 
-    options = {"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale}
+    options = {"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale, "temperature": temperature}
     _edit(CONTINUE, EditRequest(words, {"duration": duration}, seed, count, output, prompt, options, device, dtype))
 
 

@@ -16,6 +16,8 @@ Variety = Annotated[float | None, typer.Option("--variety", "--truncation",
 Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow); dpm-2m, ddim, "
                                                          "ddpm, euler, heun or adpm2 (diffusion).")]
 Shift = Annotated[float | None, typer.Option("--shift", help="Above 1: more of the steps near the noise (flow).")]
+Temperature = Annotated[float | None, typer.Option("--temperature", help="1: as learnt, below: safer, 0: the likeliest "
+                                                                         "(prior).")]
 Resamples = Annotated[int | None, typer.Option("--resamples", help="How often each step is taken, so that the new fits "
                                                                    "the old (diffusion, in-painting).")]
 
@@ -50,6 +52,7 @@ def generate(
     eta: Annotated[float | None, typer.Option("--eta", help="With --solver ddim: 0 draws no noise on the way, 1 as "
                                                             "much as ddpm (diffusion).")] = None,
     resamples: Resamples = None,
+    temperature: Temperature = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
     device: Device = "auto",
@@ -63,7 +66,8 @@ def generate(
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
                                "cfg_from": cfg_from, "cfg_until": cfg_until,
-                               "truncation": truncation, "schedule": schedule, "eta": eta, "resamples": resamples},
+                               "truncation": truncation, "schedule": schedule, "eta": eta, "resamples": resamples,
+                               "temperature": temperature},
                       device=device, dtype=dtype)
     with progress_bar("generating") as progress:
         made = make_files(request, progress)

@@ -11,6 +11,7 @@ from orchestrion.objectives import (
     musika_codec,
     named,
     noise_ladder,
+    prior,
     rave,
     reconstruction,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "musika_codec",
     "named",
     "noise_ladder",
+    "prior",
     "rave",
     "reconstruction",
 ]

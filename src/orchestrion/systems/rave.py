@@ -38,7 +38,7 @@ CODECS = {
 }
 CRITICS = {
     "nano": RaveCriticsConfig(width=8, layers=3, scales=1, periods=(2, 3)),
-    "tiny": RaveCriticsConfig(width=16, scales=2, periods=(2, 3, 5), spectral_windows=(1024,)),
+    "tiny": RaveCriticsConfig(width=16, scales=2, periods=(2, 3, 5), spectral_windows=(1024,), every=2),
     "small": RaveCriticsConfig(width=32, spectral_windows=(2048, 512)),
     "v1": RaveCriticsConfig(periods=(), every=2, relative=False, skip=0),
     "v2_small": RaveCriticsConfig(every=2),
@@ -46,9 +46,10 @@ CRITICS = {
     "v3": RaveCriticsConfig(scales=0, spectral_windows=(2048, 1024, 512)),
 }
 SCHEDULE = {  # steps of the first stage, of the second, batch, seconds a crop
-    "nano": (300, 100, 2, 0.75), "tiny": (6_000, 4_000, 8, 1.5), "small": (200_000, 200_000, 8, 2.0),
+    "nano": (300, 100, 2, 0.75), "tiny": (2_400, 600, 4, 0.75), "small": (200_000, 200_000, 8, 2.0),
     "discrete": (200_000, 2_000_000, 8, 2.97), "wasserstein": (200_000, 2_000_000, 8, 2.97),
 }
+HASTE = {"tiny": 4e-4}  # learning rate of the second stage, where it has minutes instead of days
 PUBLISHED = (1_000_000, 2_000_000, 8, 2.97)  # 131072 samples
 
 
@@ -61,8 +62,9 @@ def rave(size: str) -> Recipe:
                            steps=first, learning_rate=1e-3, betas=(0.5, 0.9), clip=10.0, fit=True)
     # the reference freezes the encoders of continuous latents, and goes on training the one of tokens
     trains = "codec" if size == "discrete" else "codec.decoder"
+    rate = HASTE.get(size, 1e-4)
     adversarial = replace(representation, name="adversarial", trains=trains, objective=against, steps=second,
-                          learning_rate=1e-4, critic_rate=1e-4, schedule="constant", fit=False)
+                          learning_rate=rate, critic_rate=rate, schedule="constant", fit=False)
     return Recipe(system=SystemConfig(codec=CODECS[size]), stages=(representation, adversarial))
 
 
