@@ -1,11 +1,14 @@
 """`import` and `export`: other tools' weights into a model folder, and models into other tools."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrion.cli.shared import ModelName
+
+if TYPE_CHECKING:
+    from orchestrion.systems.system import System
 
 
 def register(app: typer.Typer) -> None:
@@ -18,8 +21,9 @@ def import_(
                                                                             "folders that hold them; or RAVE's run "
                                                                             "folder, .ckpt or .ts; or, with --system, "
                                                                             "weights of audio-diffusion-pytorch; "
-                                                                            "or an audio-diffusion pipeline's folder, "
-                                                                            "or hf:owner/name of one.")],
+                                                                            "or the folder of an audio-diffusion "
+                                                                            "or AudioLDM pipeline, or hf:owner/name "
+                                                                            "of one.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model folder to write.")],
     licence: Annotated[str, typer.Option(help="Of these weights, as their authors state it.")] = "unknown",
     trust: Annotated[bool, typer.Option("--trust", help="Read .ts files too: they hold code that runs.")] = False,
@@ -102,7 +106,11 @@ def _import_pipeline(source: str, output: Path, licence: str) -> None:
 
     folder = fetch_pipeline(source)
     system, defaults = import_pipeline(folder)
-    about = About(output.name, summary="audio-diffusion, from a published pipeline.", licence=licence,
+    about = About(output.name, summary=f"{_kind(system)}, from a published pipeline.", licence=licence,
                   data=f"Imported from {source}.", defaults=defaults)
     save_model(system, output, about)
     typer.echo(output)
+
+
+def _kind(system: "System") -> str:
+    return "AudioLDM" if system.conditioner else "audio-diffusion"

@@ -1,5 +1,3 @@
 """Prompts to conditioning. A new conditioner is one file here and one line below."""
 
-from orchestrion.conditioners import attributes, clap, text, text_clap, text_t5
 
-__all__ = ["attributes", "clap", "text", "text_clap", "text_t5"]

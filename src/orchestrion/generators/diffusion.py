@@ -8,7 +8,7 @@ network's prediction (`sampling.guidance`), so that each goes with every solver.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -66,6 +66,7 @@ class DiffusionConfig(GeneratorConfig):
     overlap: int = 64  # frames that windows share where a clip is longer
     limit: float | None = None  # bound of the predicted data, where the data are bounded
     keep_noise: bool = False  # bounding the data leaves the predicted noise alone, as diffusers' DDIM does
+    noise: Literal["frames", "columns"] = "frames"  # a seed's noise is drawn frame by frame, or as an image of columns
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "DiffusionGenerator":
         return DiffusionGenerator(self, space, conditioner)
@@ -180,8 +181,11 @@ class DiffusionGenerator(Generator):
     def _draw(self, rngs: list[torch.Generator], frames: int) -> Tensor:
         """Noise `[b d (f) n]`, time first in each generator's stream, so that a longer clip begins alike."""
         bands = () if self.space.bands is None else (self.space.bands,)
-        noise = clip_noise(rngs, frames, *bands, self.space.channels)
-        return noise.transpose(1, -1).contiguous().to(next(self.parameters()).device)
+        if self.config.noise == "columns":  # channel by channel: what diffusers' AudioLDM draws
+            noise = clip_noise(rngs, self.space.channels, frames, *bands).movedim(2, -1)
+        else:
+            noise = clip_noise(rngs, frames, *bands, self.space.channels).transpose(1, -1)
+        return noise.contiguous().to(next(self.parameters()).device)
 
 
 def beginning(noise: Tensor, schedule: Schedule) -> Tensor:

@@ -1,8 +1,11 @@
 """Published audio-diffusion pipelines (diffusers' folder layout) into a model: model_index.json, unet, scheduler, mel,
 and vqvae where the diffusion is latent. Reading them needs neither diffusers nor code of theirs.
+
+What AudioLDM's pipelines have besides is in `audioldm.py`.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,13 @@ from orchestrion.systems.system import System, SystemConfig
 
 INDEX = "model_index.json"
 HUB = "hf:"
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.bin",
+           "pytorch_model.bin")  # diffusers' and transformers'
 PIPELINES = ("AudioDiffusionPipeline", "LatentAudioDiffusionPipeline")
+AUDIOLDM = "AudioLDMPipeline"
 PREDICTIONS: dict[str, Parameterisation] = {"epsilon": PredictsNoise(), "sample": PredictsData(),
                                             "v_prediction": PredictsV()}
+EXTRA = "_extra_state"  # what is no weight: a tokeniser
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # before diffusers 0.17
 
 
@@ -41,7 +47,7 @@ def fetch_pipeline(source: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        wanted = ["*.json", *(f"*/{name}" for name in WEIGHTS)]
+        wanted = ["*.json", "*/merges.txt", *(f"*/{name}" for name in WEIGHTS)]
         found = snapshot_download(source.removeprefix(HUB), allow_patterns=wanted)
     except Exception as error:
         raise UserError(f"{source} can't be fetched ({type(error).__name__}): check the name and the network, or give "
@@ -55,25 +61,31 @@ def import_pipeline(folder: str | Path) -> tuple[System, dict[str, Any]]:
     Raises UserError where it is another kind of pipeline, or a part is missing, damaged or of another shape.
     """
     folder = Path(folder)
-    index = _json(folder / INDEX)
+    index = read_json(folder / INDEX)
     kind = index.get("_class_name")
+    if kind == AUDIOLDM:
+        from orchestrion.interchange.audioldm import import_audioldm
+
+        return import_audioldm(folder)
     if kind not in PIPELINES:
-        raise UserError(f"{folder} holds a {kind}; of diffusers' pipelines only {PIPELINES[0]} can be imported")
-    unet, scheduler = _json(folder / "unet" / "config.json"), _json(folder / "scheduler" / "scheduler_config.json")
+        raise UserError(f"{folder} holds a {kind}; of diffusers' pipelines only {PIPELINES[0]} and {AUDIOLDM} can be "
+                        "imported")
+    unet = read_json(folder / "unet" / "config.json")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
     net, latent = _unet(unet, scheduler), (folder / "vqvae").is_dir()
     codec: CodecConfig = _mel(folder, unet, latent)
-    width = _pair(unet.get("sample_size"), (256, 256))[1]
+    width = size_of(unet.get("sample_size"), (256, 256))[1]
     clips = bool(scheduler.get("clip_sample", True))
     generator = DiffusionConfig(
-        net=net, path=_path(scheduler), parameterisation=_choose(PREDICTIONS, scheduler, "prediction_type", "epsilon"),
+        net=net, path=path_of(scheduler), parameterisation=choose(PREDICTIONS, scheduler, "prediction_type", "epsilon"),
         context=width, overlap=max(net_multiple(net), width // 4),
         limit=float(scheduler.get("clip_sample_range", 1.0)) if clips else None,
         keep_noise=scheduler.get("_class_name") == "DDIMScheduler")
     system = SystemConfig(codec=codec, generator=generator).build()
     assert system.generator is not None
-    _fill(system.generator.get_submodule("net"), folder / "unet")
+    fill(system.generator.get_submodule("net"), read_weights(folder / "unet"), folder / "unet")
     if latent:
-        _fill(system.codec.get_submodule("vae"), folder / "vqvae")
+        fill(system.codec.get_submodule("vae"), read_weights(folder / "vqvae"), folder / "vqvae")
     return system.eval(), _options(scheduler)
 
 
@@ -89,13 +101,13 @@ def _options(scheduler: dict[str, Any]) -> dict[str, Any]:
     return {"solver": "ddpm", "steps": int(scheduler.get("num_train_timesteps", 1000)), "schedule": spacing}
 
 
-def _path(scheduler: dict[str, Any]) -> VariancePreserving:
+def path_of(scheduler: dict[str, Any]) -> VariancePreserving:
     steps, zero = int(scheduler.get("num_train_timesteps", 1000)), bool(scheduler.get("rescale_betas_zero_snr", False))
     first, last = float(scheduler.get("beta_start", 1e-4)), float(scheduler.get("beta_end", 0.02))
     paths = {"linear": Linear(steps=steps, zero_terminal=zero, first=first, last=last),
              "scaled_linear": ScaledLinear(steps=steps, zero_terminal=zero, first=first, last=last),
              "squaredcos_cap_v2": Cosine(steps=steps, zero_terminal=zero)}
-    return _choose(paths, scheduler, "beta_schedule", "linear")
+    return choose(paths, scheduler, "beta_schedule", "linear")
 
 
 def _unet(config: dict[str, Any], scheduler: dict[str, Any]) -> UNet2dConfig:
@@ -103,29 +115,39 @@ def _unet(config: dict[str, Any], scheduler: dict[str, Any]) -> UNet2dConfig:
     if name != "UNet2DModel":
         raise UserError(f"the pipeline's U-Net is a {name}, and only UNet2DModel can be imported: conditional "
                         "pipelines need their audio encoder, which is published apart")
-    usual = {"act_fn": "silu", "resnet_time_scale_shift": "default", "time_embedding_type": "positional",
-             "freq_shift": 0, "flip_sin_to_cos": True, "center_input_sample": False, "norm_eps": 1e-5,
-             "mid_block_scale_factor": 1, "downsample_type": "conv", "upsample_type": "conv", "add_attention": True}
-    for key, value in usual.items():
-        if config.get(key, value) not in (value, None):
-            raise UserError(f"the pipeline's U-Net has {key} {config[key]!r}, which Orchestrion's does not know "
-                            f"(only {value!r})")
-    down, up = config["down_block_types"], config["up_block_types"]
-    attends = tuple("Attn" in block for block in down)
-    if [("Attn" in block) for block in reversed(up)] != list(attends):
-        raise UserError("the pipeline's U-Net attends at other levels on its way up than down, which can't be imported")
-    return UNet2dConfig(channels=tuple(config["block_out_channels"]), attention=attends,
+    refuse_unusual(config, {"add_attention": True})
+    return UNet2dConfig(channels=tuple(config["block_out_channels"]), attention=attending(config),
                         layers=int(config.get("layers_per_block", 2)), groups=int(config.get("norm_num_groups", 32)),
                         head_width=int(config.get("attention_head_dim") or 8),
                         padding=int(config.get("downsample_padding", 1)),
                         clock=float(scheduler.get("num_train_timesteps", 1000)))
 
 
+def refuse_unusual(config: dict[str, Any], usual: dict[str, Any]) -> None:
+    """Raises UserError where a network's config has what Orchestrion's does not know: `usual`, and what both of
+    diffusers' U-Nets have in common."""
+    common = {"act_fn": "silu", "resnet_time_scale_shift": "default", "time_embedding_type": "positional",
+              "freq_shift": 0, "flip_sin_to_cos": True, "center_input_sample": False, "norm_eps": 1e-5,
+              "mid_block_scale_factor": 1, "downsample_type": "conv", "upsample_type": "conv"}
+    for key, value in (common | usual).items():
+        if config.get(key, value) not in (value, None):
+            raise UserError(f"the pipeline's {config.get('_class_name', 'network')} has {key} {config[key]!r}, which "
+                            f"Orchestrion's does not know (only {value!r})")
+
+
+def attending(config: dict[str, Any]) -> tuple[bool, ...]:
+    """At which levels a U-Net attends."""
+    down, up = ([("Attn" in block) for block in config[name]] for name in ("down_block_types", "up_block_types"))
+    if up[::-1] != down:
+        raise UserError("the pipeline's U-Net attends at other levels on its way up than down, which can't be imported")
+    return tuple(down)
+
+
 def _mel(folder: Path, unet: dict[str, Any], latent: bool) -> CodecConfig:
     path = folder / "mel" / "mel_config.json"
-    mel = _json(path) if path.is_file() else {}
-    height = _pair(unet.get("sample_size"), (256, 256))[0]
-    vae = _json(folder / "vqvae" / "config.json") if latent else {}
+    mel = read_json(path) if path.is_file() else {}
+    height = size_of(unet.get("sample_size"), (256, 256))[0]
+    vae = read_json(folder / "vqvae" / "config.json") if latent else {}
     stride = 2 ** (len(vae["block_out_channels"]) - 1) if latent else 1
     bands = int(mel.get("y_res", height * stride))
     image = MelImageConfig(sample_rate=int(mel.get("sample_rate", 22_050)), bands=bands,
@@ -133,23 +155,29 @@ def _mel(folder: Path, unet: dict[str, Any], latent: bool) -> CodecConfig:
                            depth=float(mel.get("top_db", 80)), own_peak=True)
     if not latent:
         return image
-    return MelVaeConfig(image=image, vae=Vae2dConfig(
-        channels=tuple(vae["block_out_channels"]), layers=int(vae.get("layers_per_block", 2)),
-        latents=int(vae["latent_channels"]), groups=int(vae.get("norm_num_groups", 32)),
-        scaling=float(vae.get("scaling_factor", 0.18215))))
+    return MelVaeConfig(image=image, vae=vae_of(vae))
 
 
-def _fill(module: torch.nn.Module, folder: Path) -> None:
-    """Loads a part's weights, whatever diffusers called its attention at the time."""
-    state, wanted = _weights(folder), module.state_dict()
+def vae_of(config: dict[str, Any]) -> Vae2dConfig:
+    return Vae2dConfig(
+        channels=tuple(config["block_out_channels"]), layers=int(config.get("layers_per_block", 2)),
+        latents=int(config["latent_channels"]), groups=int(config.get("norm_num_groups", 32)),
+        scaling=float(config.get("scaling_factor", 0.18215)))
+
+
+def fill(module: torch.nn.Module, state: dict[str, Tensor], folder: Path,
+         change: Callable[[Tensor], Tensor] = lambda value: value) -> None:
+    """Loads a part's weights, each changed, whatever diffusers called its attention at the time. folder: of the
+    weights, for errors."""
+    wanted = module.state_dict()
     renamed = {}
     for name, value in state.items():
-        *outer, last, kind = name.split(".")
-        if last in OLD_ATTENTION:
-            name = ".".join([*outer, OLD_ATTENTION[last], kind])
+        name = ".".join(OLD_ATTENTION.get(part, part) for part in name.split("."))
         if name in wanted and value.shape != wanted[name].shape and value.numel() == wanted[name].numel():
             value = value.reshape(wanted[name].shape)  # attention was made of 1×1 convolutions once
-        renamed[name] = value
+        renamed[name] = change(value)
+    if EXTRA in wanted:
+        renamed[EXTRA] = wanted[EXTRA]
     try:
         module.load_state_dict(renamed)
     except RuntimeError as error:
@@ -157,7 +185,7 @@ def _fill(module: torch.nn.Module, folder: Path) -> None:
             from error
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in WEIGHTS:
         path = folder / name
         if not path.is_file():
@@ -173,7 +201,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     raise UserError(f"{folder} has no weights: {' or '.join(WEIGHTS)} is missing")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
@@ -182,14 +210,14 @@ def _json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged ({error}); take the pipeline from its source again") from error
 
 
-def _choose(known: dict[str, Any], config: dict[str, Any], key: str, default: str) -> Any:
+def choose(known: dict[str, Any], config: dict[str, Any], key: str, default: str) -> Any:
     name = config.get(key, default)
     if name not in known:
         raise UserError(f"the pipeline's scheduler has {key} {name!r}; known are {', '.join(known)}")
     return known[name]
 
 
-def _pair(size: Any, default: tuple[int, int]) -> tuple[int, int]:
+def size_of(size: Any, default: tuple[int, int]) -> tuple[int, int]:
     """sample_size: None, one number, or height and width."""
     if size is None:
         return default
