@@ -106,6 +106,10 @@ class Conditioning:
             return self
         return self.map(lambda slot: slot.repeat(rows // have, *[1] * (slot.ndim - 1)))
 
+    def rows(self, chosen: Tensor) -> "Conditioning":
+        """The rows where `chosen` `[b]` is True."""
+        return self.map(lambda slot: slot[chosen.to(slot.device)])
+
     def both(self) -> "Conditioning":
         """Its rows, then those of `against`: `[2b …]`, for guidance in one pass."""
         assert self.against is not None
@@ -350,6 +354,10 @@ class Objective(nn.Module):
         """Yields (parameter group, {name: unweighted loss}); the loop steps that group's optimiser
         before it asks for the next. Once for diffusion, critic then generator for a GAN."""
         raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """With which options its generator is best sampled, where these aren't the generator's own defaults."""
+        return {}
 
     def health(self) -> str | None:
         """A sentence when this stage sickens (critic winning outright, dead latents), else None."""

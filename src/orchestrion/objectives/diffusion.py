@@ -66,11 +66,7 @@ class Denoise(Objective):
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         model = self.parts[0]
         assert isinstance(model, DiffusionModel)
-        data = batch.latents
-        if data is None:
-            assert batch.audio is not None
-            with torch.no_grad():
-                data = self.codec[0].encode(batch.audio)
+        data = self._data(batch)
         path, parameterisation = model.config.path, model.config.parameterisation
         time = self.config.times.draw(len(data), path, data.device)
         alpha, sigma = path.scales(time)
@@ -80,6 +76,14 @@ class Denoise(Objective):
         error = (output - parameterisation.target(data, noise, a, s)).square().flatten(1).mean(1)
         weights = self.config.weighting.weigh(parameterisation, alpha, sigma)
         yield "generator", {"denoise": (weights * error).mean()}
+
+    def _data(self, batch: Batch) -> Tensor:
+        """The batch's latents, or its audio's."""
+        if batch.latents is not None:
+            return batch.latents
+        assert batch.audio is not None
+        with torch.no_grad():
+            return self.codec[0].encode(batch.audio)
 
     def _conditioning(self, batch: Batch, count: int) -> Conditioning:
         """Of the batch's prompts, some of them dropped."""

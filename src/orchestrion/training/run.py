@@ -281,7 +281,8 @@ class Run:
             f"of {stage.steps}"}
         training |= {f"hours of music heard in stage {name}": round(h, 2) for name, h in self.hours.items()}
         about = About(self.folder.name, summary=f"Trained by `orchestrion train` on {self.corpus.name}.",
-                      data=f"{self.corpus.name}. Licence of the music: {self.corpus.licence}.", training=training)
+                      data=f"{self.corpus.name}. Licence of the music: {self.corpus.licence}.", training=training,
+                      defaults=loop.objective.options())
         save_model(system, self.folder / "model", about, self._shared_codec())
 
     def _shared_codec(self) -> SharedCodec | None:

@@ -9,6 +9,8 @@ from torch import nn
 
 from orchestrion.contracts import Codec, Objective
 from orchestrion.errors import UserError
+from orchestrion.generators.diffusion import DiffusionConfig
+from orchestrion.objectives.distillation import DistilConfig
 from orchestrion.systems.folder import SharedCodec, load_codec, load_model
 from orchestrion.systems.shelf import HUB, bundled_models, find_model
 from orchestrion.systems.system import Recipe, Stage, System
@@ -51,6 +53,22 @@ class Start:
         if not stages:  # fine-tuning a codec
             stages = recipe.stages
         return dataclasses.replace(recipe, system=system, stages=stages)
+
+    def distil(self, recipe: Recipe, steps: int) -> Recipe:
+        """The recipe of a student that samples in `steps` what the source's generator, its teacher, needs many for."""
+        generator = self.source.config.generator
+        if not isinstance(generator, DiffusionConfig):
+            raise UserError(f"--distil teaches a diffusion model to take fewer steps, and {self.folder} has "
+                            f"{'none' if generator is None else type(generator).__name__}: give one by --from")
+        last = next((stage for stage in reversed(recipe.stages) if stage.trains == "generator"), None)
+        if last is None:
+            raise UserError("--distil: this system trains no generator; name the teacher's own system")
+        crop = generator.context / self._rate(self.source.codec)
+        stage = dataclasses.replace(last, name="distil", along=(), objective=DistilConfig(steps=steps), crop=crop,
+                                    steps=max(1, last.steps // 4), learning_rate=last.learning_rate / 4,
+                                    warmup=min(last.warmup, 50))
+        system = dataclasses.replace(recipe.system, conditioner=self.source.config.conditioner, generator=generator)
+        return dataclasses.replace(recipe, system=system, stages=(stage,))
 
     @staticmethod
     def _rate(codec: Codec) -> float:
