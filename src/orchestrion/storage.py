@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from orchestrion.errors import UserError
 
 
@@ -25,8 +27,8 @@ def replacing(target: str | Path) -> Iterator[Path]:
         if target.is_dir() and part.is_dir():
             os.replace(target, fence / "old")
         os.replace(part, target)
-    except OSError as error:
-        raise UserError(f"{target} can't be written: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{target} can't be written: {getattr(error, 'strerror', None) or error}") from error
     finally:
         shutil.rmtree(fence, ignore_errors=True)
 

@@ -3,6 +3,7 @@ import inspect
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,20 @@ def test_bad_input_is_one_sentence_and_exit_2(orchestrion, line, sentence):
     assert out == "" and os.listdir(".") == ["file"]
 
 
+@pytest.mark.parametrize(("file", "spoilt", "sentence"), [
+    ("model.safetensors", lambda data: data[:-50], "model.safetensors is damaged"),
+    ("config.json", lambda data: data[:50], "config.json is damaged"),
+    ("config.json", lambda data: data.replace(b'"latents": 8', b'"latents": 5'), "holds weights of another shape"),
+])
+def test_a_spoilt_model_folder_is_one_sentence_and_exit_2(orchestrion, bundled, file, spoilt, sentence):
+    folder = bundled.parent / "work/mine"
+    shutil.copytree(bundled / "toy", folder)
+    (folder / file).write_bytes(spoilt((folder / file).read_bytes()))
+    code, _, err = orchestrion("generate ./mine -d 1 -o a.wav")
+    assert code == 2 and sentence in err and err.count("\n") == 1
+    assert os.listdir(".") == ["mine"]
+
+
 def test_what_can_be_refused_is_refused_before_the_model_is_loaded(orchestrion, monkeypatch):
     def loaded(*_):
         raise AssertionError("the model was loaded")
@@ -188,6 +203,17 @@ def test_our_own_mistakes_exit_with_1_and_keep_the_traceback_for_debug(orchestri
     code, _, err = orchestrion("generate")
     assert code == 1 and "a mistake of ours, RuntimeError: a bolt is loose" in err and "Traceback" not in err
     assert "Traceback" in orchestrion("generate --debug")[2]
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 321. TiB for an array"),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")])
+def test_want_of_memory_is_no_mistake_of_ours(orchestrion, monkeypatch, error):
+    def sample(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ToyGenerator, "sample", sample)
+    code, _, err = orchestrion("generate -d 1 -o a.wav")
+    assert code == 2 and "not enough memory" in err and "ask for fewer seconds" in err
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(orchestrion, monkeypatch):

@@ -138,8 +138,13 @@ def forget_weight(folder):
     (lambda f: (f / "config.json").write_text("[]"), "no format_version"),
     (lambda f: (f / "config.json").unlink(), "not a model folder"),
     (lambda f: edit_config(f, format_version=99), "newer Orchestrion"),
+    (lambda f: edit_config(f, system=None), "its 'system' is missing or malformed"),
+    (lambda f: edit_config(f, about=[]), "its 'about' is missing or malformed"),
+    (lambda f: edit_config(f, about={"defaults": 5}), "its 'about' is missing or malformed"),
+    (lambda f: edit_config(f, codec={"shared": "spectral-v1"}), "its 'codec' is missing or malformed"),
+    (lambda f: edit_config(f, codec="spectral-v1"), "its 'codec' is missing or malformed"),
     (lambda f: edit_config(f, system={"type": "SystemConfig", "codec": {"type": "ToyCodecConfg"}}),
-     "did you mean 'ToyCodecConfig'"),
+     r"config\.json: there is no config 'ToyCodecConfg'; did you mean 'ToyCodecConfig'"),
     (lambda f: (f / "model.safetensors").write_bytes(b"\0" * 100), "model.safetensors is damaged"),
     (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-50]), "is damaged"),
     (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
@@ -161,6 +166,18 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     with pytest.raises(UserError, match="holds something that is not a model"):
         save_model(toy_system(), tmp_path / "thesis", About(name="toy"))
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "dear"
+
+
+def test_a_full_disk_while_saving_is_said(tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("huggingface_hub.save_torch_state_dict", full)
+    with pytest.raises(UserError, match=r"toy can't be written: .* No space left"):
+        toy_model_folder(tmp_path / "toy")
+    assert not list(tmp_path.iterdir())
 
 
 def test_failing_while_saving_leaves_the_old_model(tmp_path, monkeypatch):

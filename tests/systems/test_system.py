@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrion.errors import UserError
+from orchestrion.generators.flow import DiTConfig
 from training.conftest import toy_recipe
 
 
@@ -14,3 +15,17 @@ from training.conftest import toy_recipe
 def test_a_stage_refuses_figures_that_can_not_be_meant(field, value):
     with pytest.raises(UserError, match=f"stage 'codec': {field} must be"):
         toy_recipe().override(f"stages.0.{field}", value)
+
+
+@pytest.mark.parametrize(("field", "value"), [("latents", "-3"), ("frame", "0")])
+def test_figures_that_nothing_can_be_built_with_are_the_users_mistake(field, value):
+    system = toy_recipe().system.override(f"codec.{field}", value)
+    for build in (system.build, system.build_codec):
+        with pytest.raises(UserError, match=r"^no \w+ can be built with such figures \(\w+"):
+            build()
+
+
+@pytest.mark.parametrize(("width", "heads"), [(96, 7), (96, 0), (0, 4), (12, 4)])
+def test_a_transformers_heads_divide_its_width(width, heads):
+    with pytest.raises(UserError, match=f"a multiple of twice its heads .* got {width} for {heads}"):
+        DiTConfig(width=width, heads=heads)

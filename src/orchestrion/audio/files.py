@@ -6,6 +6,7 @@ the comment, the RIFF INFO chunk of a wav included.
 """
 
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from orchestrion.storage import check_writable, replacing
 
 TAG = "ORCHESTRION"
 _IN_MEMORY = 64 * 2**20  # bytes of unfinished audio kept in memory; more goes to disk
+_FULL = 2**16  # bytes free
 _BLOCK = 2**16  # frames encoded at a time (libsndfile's Vorbis coder overflows its stack on millions)
 
 
@@ -157,7 +159,9 @@ class Writer:
                         frames = np.frombuffer(block, dtype=np.float32).reshape(-1, self.channels)
                         file.write(frames * np.float32(gain))
             except soundfile.LibsndfileError as error:
-                raise UserError(f"{self.path} can't be written: {error.error_string}") from error
+                full = shutil.disk_usage(part.parent).free < _FULL  # libsndfile only says "System error."
+                reason = "no space is left there" if full else error.error_string
+                raise UserError(f"{self.path} can't be written: {reason}") from error
             if self.provenance:
                 write_tags(part, self.provenance)
 

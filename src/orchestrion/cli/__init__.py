@@ -35,6 +35,7 @@ for group in (generate, edits, prepare, train, codec, transfer, embed, interchan
 
 
 STOPPED = 130  # by Ctrl-C, as shells count it
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory")  # as torch says it, on CPUs and on GPUs
 _FULL_OR_FORBIDDEN = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
@@ -76,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(f"{error.format_message().rstrip('.')}{hint}", 2, debug)  # type: ignore[attr-defined]
         if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
             _fail(f"{error.filename or 'the output'} can't be written: {error.strerror}", 2, debug)
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+            _fail(f"there is not enough memory for this ({str(error)[:200]}): ask for fewer seconds, fewer clips, a "
+                  "smaller batch or a smaller size", 2, debug)
         _fail(f"a mistake of ours, {type(error).__name__}: {error}; run again with --debug and report it", 1,
               debug)
 

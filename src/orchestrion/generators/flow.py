@@ -70,6 +70,11 @@ class DiTConfig(Config):
     depth: int = 8
     heads: int = 4
 
+    def __post_init__(self) -> None:
+        if self.heads < 1 or self.width < 1 or self.width % (2 * self.heads):
+            raise UserError("a transformer's width must be a multiple of twice its heads (places turn numbers in "
+                            f"pairs), got {self.width} for {self.heads}")
+
 
 class FlowConfig(GeneratorConfig):
     net: DiTConfig = DiTConfig()

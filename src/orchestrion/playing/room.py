@@ -51,4 +51,4 @@ def check_disk(paths: Sequence[Path], samples: int, channels: int) -> None:
 
 
 def _gib(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"

@@ -157,7 +157,7 @@ def load_model(folder: str | Path) -> LoadedModel:
     """A model folder -> its system in float32. Raises `UserError` for whatever is wrong with the folder."""
     folder = Path(folder)
     config = _read_config(folder)
-    system = SystemConfig.from_dict(config["system"]).build()
+    system = read_system_config(folder).build()
     state = _read_weights(folder)
     reference = _shared(config)
     if reference:
@@ -178,12 +178,15 @@ def read_about(folder: str | Path) -> About:
     """What a model folder says of itself, without its weights."""
     about = _read_config(Path(folder)).get("about", {})
     known = {f.name for f in fields(About)}
-    return About(**{"name": Path(folder).name} | {k: v for k, v in about.items() if k in known})
+    return About(**{"name": Path(folder).name} | {k: v for k, v in about.items() if k in known and v is not None})
 
 
 def read_system_config(folder: str | Path) -> SystemConfig:
     """The configuration in a model folder, without its weights."""
-    return SystemConfig.from_dict(_read_config(Path(folder))["system"])
+    try:
+        return SystemConfig.from_dict(_read_config(Path(folder))["system"])
+    except UserError as error:
+        raise UserError(f"{Path(folder) / CONFIG}: {error}") from error
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -202,9 +205,23 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if version > FORMAT_VERSION:
         raise UserError(f"{folder} was made by a newer Orchestrion (format {version}, this one reads up to "
                         f"{FORMAT_VERSION}); upgrade with `pip install -U orchestrion`")
-    if "system" not in config:
-        raise UserError(f"{path} is damaged: it has no 'system'; take the model from its source again")
+    if (part := _damaged(config)) is not None:
+        raise UserError(f"{path} is damaged: its {part!r} is missing or malformed; take the model from its source "
+                        "again")
     return config
+
+
+def _damaged(config: dict[str, Any]) -> str | None:
+    """The part of a config that isn't of the shape that `save_model` gives it."""
+    if not isinstance(config.get("system"), dict):
+        return "system"
+    about = config.get("about", {})
+    tables = ("training", "scores", "defaults")
+    if not isinstance(about, dict) or not all(isinstance(about.get(name, {}), dict) for name in tables):
+        return "about"
+    codec = config.get("codec")
+    named = isinstance(codec, dict) and all(isinstance(codec.get(name), str) for name in ("shared", "sha256"))
+    return None if codec is None or named else "codec"
 
 
 def check_files(folder: str | Path) -> None:
@@ -248,7 +265,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 def _shared(config: dict[str, Any]) -> SharedCodec | None:
     reference = config.get("codec")
-    return SharedCodec(**reference) if reference else None
+    return SharedCodec(reference["shared"], reference["sha256"]) if reference else None
 
 
 def _shared_weights(reference: SharedCodec, folder: Path) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """What a system is: a codec, a conditioner and a generator, and the recipe that trains them in order."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +31,25 @@ class SystemConfig(Config):
     generator: GeneratorConfig | None = None
 
     def build(self) -> "System":
-        return System(self)
+        """Raises UserError where its figures are such that nothing can be built."""
+        with _figures_of(self):
+            return System(self)
+
+    def build_codec(self) -> Codec:
+        """Its codec alone. Raises as `build` does."""
+        with _figures_of(self.codec):
+            return self.codec.build()
+
+
+@contextmanager
+def _figures_of(config: Config) -> Iterator[None]:
+    """What torch says of a width of -1 or of three heads in a width of 64, as a sentence for who set it."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(f"no {type(config).__name__.removesuffix('Config')} can be built with such figures "
+                        f"({type(error).__name__}: {error}): see what --set, or the model's config.json, changed"
+                        ) from error
 
 
 class System(nn.Module):

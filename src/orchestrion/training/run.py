@@ -327,7 +327,7 @@ def make_fabric(options: TrainOptions) -> Any:
 
 def heard_by(recipe: Recipe, corpus: Corpus) -> Corpus:
     """The corpus in the codec's channels. Raises UserError where it has another sample rate."""
-    codec = recipe.system.codec.build()
+    codec = recipe.system.build_codec()
     if corpus.sample_rate != codec.sample_rate:
         raise UserError(f"the codec takes {codec.sample_rate} Hz and the corpus at {corpus.folder} has "
                         f"{corpus.sample_rate}: prepare it with --sample-rate {codec.sample_rate}")

@@ -39,7 +39,8 @@ class BasicPitch(Embedding):
 
     def notes(self, audio: Tensor) -> list[Note]:
         """audio `[t]` -> the notes that are heard in it."""
-        return notes_of(*self.posteriors(audio), rate=SAMPLE_RATE / HOP)
+        sounding, beginning = self.posteriors(audio)
+        return notes_of(sounding, beginning, SAMPLE_RATE / HOP)
 
     def posteriors(self, audio: Tensor) -> list[np.ndarray]:
         """audio `[t]` -> for either output how likely each note is `[n 88]`, the windows' inner frames end to end."""
