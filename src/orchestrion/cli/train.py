@@ -26,14 +26,15 @@ def train(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The run folder; by default "
                                                                        "runs/SYSTEM-SIZE-CORPUS.")] = None,
     size: Annotated[str, typer.Option(help="nano, tiny, small, … (see `orchestrion systems`).")] = "tiny",
-    start: Annotated[str | None, typer.Option("--from", help="A run or model whose trained parts to begin "
-                                                             "with: its codec, and its generator where it is "
-                                                             "of the same make.")] = None,
+    start: Annotated[list[str] | None, typer.Option("--from", help="A run or model whose trained parts to begin "
+                                                    "with: its codec, and its generator where it is of the same make. "
+                                                    "Several times: for audioldm a clap (or laion:NAME) and a hifigan."
+                                                    )] = None,
     distil: Annotated[int | None, typer.Option(metavar="STEPS", help="Teach the diffusion model of --from to need no "
                                                "more steps than these.")] = None,
     stage: Annotated[str | None, typer.Option(help="Train only this stage.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the "
-                                                     "recipe, such as stages.0.steps=500.")] = None,
+                                                     "recipe, such as stages.codec.steps=500.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this long; the same command goes on.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only measure: parameters, time, memory.")] = False,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
@@ -48,15 +49,15 @@ def train(
     import orchestrion.systems  # noqa: F401  (fills the table)
     from orchestrion.corpus.corpus import Corpus
     from orchestrion.systems.system import find_system
+    from orchestrion.training.lending import begin_with
     from orchestrion.training.run import Run, TrainOptions, heard_by
-    from orchestrion.training.start import Start
 
     options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
                            checkpoint_minutes, demo_minutes)
     options.check()
     recipe = find_system(system).recipe(size)
     corpus = Corpus.open(data)
-    begin = Start.open(start) if start else None
+    begin = begin_with(start, recipe) if start else None
     if begin:
         recipe = begin.adopt(recipe)
     if distil is not None:
@@ -66,7 +67,7 @@ def train(
     for pair in change or []:
         field, found, value = pair.partition("=")
         if not found:
-            raise UserError(f"--set takes FIELD=VALUE, such as stages.0.steps=500, not {pair!r}")
+            raise UserError(f"--set takes FIELD=VALUE, such as stages.codec.steps=500, not {pair!r}")
         recipe = recipe.override(field, value)
     heard = heard_by(recipe, corpus)
     if heard.channels != corpus.channels:
