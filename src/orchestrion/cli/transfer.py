@@ -1,4 +1,4 @@
-"""`transfer` and `interpolate`: sounds through a model's latents, whole or as they come."""
+"""`transfer`, `interpolate`, `sliders`: sounds through a model's latents, whole, as they come, or at play."""
 
 import sys
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ Fidelity = Annotated[float | None, typer.Option(help="Code only the latents that
 def register(app: typer.Typer) -> None:
     app.command()(transfer)
     app.command()(interpolate)
+    app.command()(sliders)
 
 
 def transfer(
@@ -99,6 +100,28 @@ def interpolate(
     made = between(loaded, *sounds, mix)
     signature = origin(loaded, "interpolate", [first, second], {"mix": mix, "fidelity": fidelity}, output)
     typer.echo(write_signed(made, signature, output))
+
+
+def sliders(
+    model: ModelName,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Any sound of up to a minute.")],
+    count: Annotated[int, typer.Option("--count", min=1, help="Latents that get a slider, the main ones first.")] = 8,
+    fidelity: Fidelity = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page's address; 0: any that is free.")] = 8337,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Move a sound's main latents by sliders and listen, in a browser: orchestrion sliders my-rave voice.wav"""
+    from orchestrion.playing import Model
+    from orchestrion.playing.sliders import Sliders, serve
+    from orchestrion.playing.transfer import keep_fidelity
+
+    audio = _read(source)
+    loaded = Model.load(model, device, dtype)
+    keep_fidelity(loaded, fidelity)
+    with serve(Sliders(loaded, audio, source, count), port) as server:
+        typer.echo(f"open http://{server.server_address[0]!s}:{server.server_address[1]}/ in a browser; Ctrl-C ends")
+        server.serve_forever()
 
 
 def _stream(model: "Model", audio: "Audio | None", output: Path, edit: "LatentEdit", size: int,
