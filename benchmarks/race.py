@@ -142,11 +142,11 @@ def race(name: str, pair: Pair, python: Path, rounds: int, threads: int, isa: st
         parameters, operations = {}, {}
         for worker, precision in contestants:
             parameters[worker.side] = worker.ask("build", precision)["parameters"]
-            for task in pair.tasks:
-                worker.ask("run", precision, task)  # warms up
-        for precision in pair.builders[OURS]:
-            for task in pair.tasks:
-                operations[f"{task} {precision}"] = ours.ask("count", precision, task)
+            for task in pair.tasks:  # warms up
+                if worker is ours:
+                    operations[f"{task} {precision}"] = ours.ask("count", precision, task)
+                else:
+                    worker.ask("run", precision, task)
         for turn in range(rounds):
             for task in pair.tasks:
                 for worker, precision in contestants if turn % 2 == 0 else contestants[::-1]:

@@ -1,10 +1,10 @@
-"""spectral-v1 beside the Descript audio codec (transformers' DacModel at its 44.1 kHz size): 4 s mono."""
+"""spectral-v1 beside the Descript audio codec (transformers' DacModel at its 44.1 kHz size): 2 s mono."""
 
 from contest.codecs import spectral
 from contest.hugging_face import ENVIRONMENT
 from contest.pair import FLOAT, HALF, OURS, THEIRS, Pair, Tasks
 
-SECONDS = 4.0
+SECONDS = 2.0
 
 
 def theirs(half: bool) -> Tasks:

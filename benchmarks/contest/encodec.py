@@ -1,10 +1,10 @@
-"""spectral-v1 beside EnCodec (transformers' EncodecModel at its 24 kHz, 6 kbit/s): 10 s mono encoded and decoded."""
+"""spectral-v1 beside EnCodec (transformers' EncodecModel at its 24 kHz, 6 kbit/s): 5 s mono encoded and decoded."""
 
 from contest.codecs import spectral
 from contest.hugging_face import ENVIRONMENT
 from contest.pair import FLOAT, HALF, OURS, THEIRS, Pair, Tasks
 
-SECONDS = 10.0
+SECONDS = 5.0
 
 
 def theirs(half: bool) -> Tasks:

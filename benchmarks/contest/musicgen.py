@@ -1,9 +1,9 @@
-"""`orchestra` beside MusicGen-small (transformers): 2 s of sound from the same words, each with its own guidance."""
+"""`orchestra` beside MusicGen-small (transformers): 1 s of sound from the same words, each with its own guidance."""
 
 from contest.hugging_face import ENVIRONMENT
 from contest.pair import FLOAT, HALF, OURS, THEIRS, Pair, Tasks
 
-SECONDS = 2.0
+SECONDS = 1.0
 WORDS = "a calm piano piece in C major at 90 beats a minute"
 
 

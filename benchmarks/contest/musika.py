@@ -1,4 +1,4 @@
-"""Musika, 119 s of 44.1 kHz stereo from noise, beside the authors' own code under TensorFlow: generator, both decoders
+"""Musika, 48 s of 44.1 kHz stereo from noise, beside the authors' own code under TensorFlow: generator, both decoders
 of both channels, inverse STFT.
 
 Theirs runs as `musika_generate.py` does, with random weights, on the CPU. In bfloat16 their models are built under
@@ -13,7 +13,7 @@ from unittest.mock import MagicMock
 from contest.environment import Environment
 from contest.pair import FLOAT, HALF, OURS, THEIRS, Pair, Tasks
 
-WINDOWS = 5  # of 256 latents: what the authors' code makes for 92 to 114 s
+WINDOWS = 2  # of 256 latents: what the authors' code makes for 23 to 45 s
 SECONDS = WINDOWS * 256 * 4096 / 44_100
 CHECKOUT = ("musika", "https://github.com/marcoppasini/musika", "b1e6e79dd99b041935a142c19f2c785efff6f461")
 

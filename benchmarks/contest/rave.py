@@ -1,4 +1,4 @@
-"""RAVE v2 beside acids-rave: 30 s of 48 kHz mono encoded and decoded, and causal, live, in blocks of 2048 samples.
+"""RAVE v2 beside acids-rave: 12 s of 48 kHz mono encoded and decoded, and causal, live, in blocks of 2048 samples.
 
 Decoding is RAVE's generation. acids-rave's weight norm is folded, in its favour, and what only its training needs is
 replaced by dummies (tests/fixtures/rave/make.py).
@@ -11,7 +11,7 @@ from typing import Any
 from contest.environment import Environment
 from contest.pair import FLOAT, HALF, OURS, THEIRS, Pair, Tasks
 
-SECONDS, RATE, BLOCK, BLOCKS = 30, 48_000, 2048, 40
+SECONDS, RATE, BLOCK, BLOCKS = 12, 48_000, 2048, 20
 FIXTURES = Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "rave"
 
 
