@@ -25,7 +25,8 @@ def train(system, stage, batch, steps):
     losses = []
     for step in range(steps):
         for _, terms in objective.losses(batch, step):
-            total = sum(objective.weights[name] * term for name, term in terms.items())
+            total = sum(objective.weights[name] * term for name, term in terms.items()
+                        if name in objective.weights)
             optimiser.zero_grad()
             total.backward()
             torch.nn.utils.clip_grad_norm_(part.parameters(), 1.0)

@@ -35,6 +35,8 @@ def generate(
     negative: Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")] = None,
     attribute: Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
                                                         help="What to play, in numbers: tempo=90.")] = None,
+    like: Annotated[Path | None, typer.Option("--like", help="A sound file: make something like it (models that "
+                                                            "hear, such as conditional-audio-diffusion).")] = None,
     duration: Duration = 20.0,
     seed: Seed = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Clips; each from its own seed, the next "
@@ -53,6 +55,10 @@ def generate(
                                                             "much as ddpm (diffusion).")] = None,
     resamples: Resamples = None,
     temperature: Temperature = None,
+    best_of: Annotated[int, typer.Option("--best-of", min=1, metavar="N", help=(
+        "Make N takes of each clip and keep the one that a CLAP finds nearest to the prompt."))] = 1,
+    rank_by: Annotated[str | None, typer.Option("--rank-by", metavar="CLAP", help=(
+        "Who judges them: a model folder, hf:owner/name or laion:NAME; by default the model's own CLAP."))] = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
     device: Device = "auto",
@@ -62,13 +68,13 @@ def generate(
     from orchestrion.playing.request import Request, make_files
 
     request = Request(model=model, duration=duration, seed=seed, count=count, output=output, prompt=prompt,
-                      negative=negative,
+                      negative=negative, like=like,
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
                                "cfg_from": cfg_from, "cfg_until": cfg_until,
                                "truncation": truncation, "schedule": schedule, "eta": eta, "resamples": resamples,
                                "temperature": temperature},
-                      device=device, dtype=dtype)
+                      device=device, dtype=dtype, best_of=best_of, rank_by=rank_by)
     with progress_bar("generating") as progress:
         made = make_files(request, progress)
     report(made.paths, made.summary, plot)

@@ -4,15 +4,19 @@ made again."""
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from orchestrion.audio.files import output_format
+from torch import Tensor
+
+from orchestrion.audio import Audio
+from orchestrion.audio.files import info, output_format
 from orchestrion.contracts import GeneratorConfig, Progress, Prompt
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
 from orchestrion.playing.model import Model, check_duration, check_seeds
+from orchestrion.playing.origin import check_apart
 from orchestrion.playing.provenance import command_line
 from orchestrion.storage import check_writable
 from orchestrion.systems.folder import read_system_config
@@ -33,10 +37,13 @@ class Request:
     prompt: str | None = None
     negative: str | None = None  # what to lead away from
     attributes: Mapping[str, float] = field(default_factory=dict)
+    like: Path | None = None  # a sound to make something like
     options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     dtype: str = "auto"
     loop: bool = False  # the end runs into the beginning
+    best_of: int = 1  # takes of each clip, of which the one nearest to the prompt is kept
+    rank_by: str | None = None  # a CLAP that judges them; None: the model's own
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,19 @@ class Made:
 def make_files(request: Request, progress: Progress | None = None) -> Made:
     """Loads the model, generates, writes. Whatever can be refused is refused before the model is loaded."""
     check_duration(request.duration)
-    check_seeds(request.seed or 0, request.count)
+    check_seeds(request.seed or 0, request.count * request.best_of)
+    if request.rank_by is not None and request.best_of < 2:
+        raise UserError("--rank-by says who judges several takes: ask for some by --best-of")
     device = choose_device(request.device)
     choose_dtype(request.dtype, device)
     if request.output is not None:
         output_format(request.output)
         check_writable(request.output)
-    prompted = bool(request.prompt or request.negative or request.attributes)
+    if request.like is not None:
+        info(request.like)
+        if request.output is not None:
+            check_apart(numbered(request.output, request.count), [request.like])
+    prompted = bool(request.prompt or request.negative or request.attributes or request.like)
     name = request.model or (looping_model() if request.loop else default_model(prompted))
     find_model(name)
     started = time.perf_counter()
@@ -65,7 +78,10 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
     check_writable(output)
     paths = numbered(output, request.count)
     loaded = time.perf_counter()
-    prompt = Prompt(text=request.prompt, negative=request.negative, attributes=request.attributes)
+    prompt = Prompt(text=request.prompt, negative=request.negative, attributes=request.attributes,
+                    audio=heard(model, request.like) if request.like else None)
+    if request.best_of > 1:
+        return _write_best(model, request, prompt, seed, paths, progress)
     model.write_batch(paths, [prompt] * request.count, request.duration, range(seed, seed + request.count),
                       request.options, progress, again(request, model, seed, output), request.loop)
     spent = time.perf_counter() - loaded
@@ -74,16 +90,46 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
                        f"({total / spent:.0f}x real time), after {loaded - started:.1f} s of loading")
 
 
+def _write_best(model: Model, request: Request, prompt: Prompt, seed: int, paths: list[Path],
+                progress: Progress | None) -> Made:
+    """Clip after clip, the best of so many takes each; seeds count on over all of them."""
+    from orchestrion.playing.ranking import best_of, find_judge, noted
+
+    judge = find_judge(model, request.rank_by)
+    started, told = time.perf_counter(), []
+    for number, path in enumerate(paths):
+        first = seed + number * request.best_of
+        share = (lambda done, number=number: progress((number + done) / len(paths))) if progress else None
+        takes = best_of(model, judge, prompt, request.duration, range(first, first + request.best_of), request.options,
+                        share)
+        best = takes[0]
+        alone = replace(request, count=1)
+        noted(best, judge.name, len(takes), again(alone, model, best.seed, path)).write(path)
+        told.append(f"seed {best.seed} ({best.nearness:.2f}, the others {takes[1].nearness:.2f} and below)")
+    return Made(paths, f"{model.name}, best of {request.best_of} by {judge.name}: {'; '.join(told)}, in "
+                       f"{time.perf_counter() - started:.1f} s")
+
+
 def again(request: Request, model: Model, seed: int, output: Path) -> str:
     """The command that makes the same files: every choice explicit, the model by where it is."""
     chosen = {name: value for name, value in request.options.items() if value is not None}
     options: dict[str, Any] = {"p": request.prompt, "negative": request.negative,
+                               "like": None if request.like is None else str(request.like.resolve()),
                                "a": [f"{k}={v:g}" for k, v in request.attributes.items()],
                                "d": float(request.duration), "seed": seed,
                                "n": request.count if request.count > 1 else None, **chosen,
                                "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."),
                                "o": str(output)}
     return command_line("loop" if request.loop else "generate", [model.source], options)
+
+
+def heard(model: Model, path: Path) -> Tensor:
+    """The sound of a file `[1 t]`, as the model's conditioner hears it."""
+    rate = getattr(model.system.conditioner, "sample_rate", None)
+    if rate is None:
+        raise UserError(f"{model.name} can't hear {path}: models that make something like a sound are those of "
+                        "conditional-audio-diffusion and audioldm")
+    return Audio.read(path).resample(int(rate)).to_channels(1).samples
 
 
 def looping_model() -> str:
