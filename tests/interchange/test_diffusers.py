@@ -7,7 +7,8 @@ import torch
 
 diffusers = pytest.importorskip("diffusers")
 
-from orchestrion.contracts import Conditioning  # noqa: E402
+from orchestrion.conditioners.audio_encoder import AudioEncoderConfig  # noqa: E402
+from orchestrion.contracts import Conditioning, Prompt  # noqa: E402
 from orchestrion.errors import UserError  # noqa: E402
 from orchestrion.generators.diffusion import DiffusionOptions  # noqa: E402
 from orchestrion.interchange.diffusers import import_pipeline, is_pipeline  # noqa: E402
@@ -141,3 +142,26 @@ def test_the_command_line_imports_and_plays(tmp_path, capsys):
     assert model.options().steps == 50 and model.options().solver == "ddim"
     clip = model.generate(duration=1.2, options={"steps": 2})
     assert clip.sample_rate == 8000 and clip.duration == pytest.approx(1.2)
+
+
+def test_a_conditional_pipeline_and_its_audio_encoder(tmp_path):
+    """UNet2DConditionModel in the pipeline's folder, and the encoder that is published apart beside it."""
+    torch.manual_seed(2)
+    scheduler = diffusers.DDIMScheduler()
+    write_pipeline(tmp_path, scheduler)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=(16, 32), in_channels=1, out_channels=1, block_out_channels=(16, 32), layers_per_block=1,
+        norm_num_groups=8, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), cross_attention_dim=100,
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), attention_head_dim=4).eval()
+    unet.save_pretrained(tmp_path / "unet")
+    encoder = AudioEncoderConfig().build().eval()
+    (tmp_path / "audio_encoder").mkdir()
+    torch.save(encoder.state_dict(), tmp_path / "audio_encoder" / "diffusion_pytorch_model.bin")
+    system, _ = import_pipeline(tmp_path)
+    prompts = [Prompt(audio=torch.randn(1, 150_000)), Prompt()]
+    told = system.conditioner(prompts)
+    assert torch.equal(told.sequence, encoder(prompts).sequence)
+    x, step = torch.randn(2, 1, 16, 32), torch.tensor([700, 700])
+    with torch.no_grad():
+        want = unet(x, step, told.sequence).sample
+        assert torch.allclose(system.generator.net(x, (step + 1) / 1000, told), want, atol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from overfitting import batch_of, distance, one_clip, train
 
-from orchestrion.contracts import Batch, Conditioning
+from orchestrion.contracts import Batch, Conditioning, Prompt
 from orchestrion.generators.diffusion import DiffusionOptions
 from orchestrion.systems.system import find_system
 
@@ -49,3 +49,26 @@ def test_the_autoencoder_overfits_one_clip_and_its_latents_carry_it():
     before, after = train(system, recipe.stages[1], Batch(latents=latents.expand(4, -1, -1, -1)), 150)
     made = system.generator.eval().sample(16, Conditioning(), [0, 1], DiffusionOptions(steps=12))
     assert ((made - latents).square().mean() / latents.var()).item() < 0.2 and after < before
+
+
+@pytest.mark.slow
+def test_the_conditional_variant_learns_which_clip_is_meant():
+    """Two clips, one model: each comes when something like it is asked for. The wrong one would be as far as noise."""
+    recipe = find_system("conditional-audio-diffusion").recipe("nano")
+    (stage,) = recipe.stages
+    torch.manual_seed(0)
+    system = recipe.system.build().eval()
+    clips = torch.cat([one_clip(system.codec, stage, seed) for seed in (0, 5)])
+    with torch.no_grad():
+        images = system.codec.encode(clips)
+
+    def errors():
+        asked = system.conditioner.guided([Prompt(audio=clip) for clip in clips])
+        made = system.generator.eval().sample(32, asked, [0, 1], DiffusionOptions(steps=12))
+        return [((made - other).square().mean((1, 2, 3)) / images.var()).tolist() for other in (images, images.flip(0))]
+
+    before = errors()[0]
+    train(system, stage, Batch(audio=clips.repeat(2, 1, 1)), 200)
+    right, wrong = errors()
+    print(f"error {before} -> {right}, of the other clip {wrong}")
+    assert max(right) < 0.15 * min(before) and max(right) < 0.3 * min(wrong)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from orchestrion.codecs.mel import MelImageConfig
 from orchestrion.codecs.mel_vae import MelVaeConfig
+from orchestrion.conditioners.audio_encoder import AudioEncoderConfig
 from orchestrion.contracts import CodecConfig
 from orchestrion.errors import UserError
 from orchestrion.generators.diffusion import DiffusionConfig
@@ -29,6 +30,7 @@ WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusio
            "pytorch_model.bin")  # diffusers' and transformers'
 PIPELINES = ("AudioDiffusionPipeline", "LatentAudioDiffusionPipeline")
 AUDIOLDM = "AudioLDMPipeline"
+ENCODER, PUBLISHED_ENCODER = "audio_encoder", "hf:teticio/audio-encoder"
 PREDICTIONS: dict[str, Parameterisation] = {"epsilon": PredictsNoise(), "sample": PredictsData(),
                                             "v_prediction": PredictsV()}
 EXTRA = "_extra_state"  # what is no weight: a tokeniser
@@ -47,7 +49,7 @@ def fetch_pipeline(source: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        wanted = ["*.json", "*/merges.txt", *(f"*/{name}" for name in WEIGHTS)]
+        wanted = ["*.json", "*/merges.txt", *WEIGHTS, *(f"*/{name}" for name in WEIGHTS)]
         found = snapshot_download(source.removeprefix(HUB), allow_patterns=wanted)
     except Exception as error:
         raise UserError(f"{source} can't be fetched ({type(error).__name__}): check the name and the network, or give "
@@ -81,8 +83,12 @@ def import_pipeline(folder: str | Path) -> tuple[System, dict[str, Any]]:
         context=width, overlap=max(net_multiple(net), width // 4),
         limit=float(scheduler.get("clip_sample_range", 1.0)) if clips else None,
         keep_noise=scheduler.get("_class_name") == "DDIMScheduler")
-    system = SystemConfig(codec=codec, generator=generator).build()
+    hearing = AudioEncoderConfig(width=net.cross) if net.cross else None
+    system = SystemConfig(codec=codec, conditioner=hearing, generator=generator).build()
     assert system.generator is not None
+    if system.conditioner is not None:
+        encoder = _encoder(folder)
+        fill(system.conditioner, read_weights(encoder), encoder)
     fill(system.generator.get_submodule("net"), read_weights(folder / "unet"), folder / "unet")
     if latent:
         fill(system.codec.get_submodule("vae"), read_weights(folder / "vqvae"), folder / "vqvae")
@@ -112,15 +118,29 @@ def path_of(scheduler: dict[str, Any]) -> VariancePreserving:
 
 def _unet(config: dict[str, Any], scheduler: dict[str, Any]) -> UNet2dConfig:
     name = config.get("_class_name")
-    if name != "UNet2DModel":
-        raise UserError(f"the pipeline's U-Net is a {name}, and only UNet2DModel can be imported: conditional "
-                        "pipelines need their audio encoder, which is published apart")
-    refuse_unusual(config, {"add_attention": True})
+    if name not in ("UNet2DModel", "UNet2DConditionModel"):
+        raise UserError(f"the pipeline's U-Net is a {name}; only UNet2DModel and UNet2DConditionModel can be imported")
+    told = name == "UNet2DConditionModel"
+    refuse_unusual(config, {"use_linear_projection": False, "transformer_layers_per_block": 1, "class_embed_type": None,
+                            "mid_block_type": "UNetMidBlock2DCrossAttn", "only_cross_attention": False,
+                            "dual_cross_attention": False} if told else {"add_attention": True})
     return UNet2dConfig(channels=tuple(config["block_out_channels"]), attention=attending(config),
                         layers=int(config.get("layers_per_block", 2)), groups=int(config.get("norm_num_groups", 32)),
                         head_width=int(config.get("attention_head_dim") or 8),
                         padding=int(config.get("downsample_padding", 1)),
+                        cross=int(config["cross_attention_dim"]) if told else None,
                         clock=float(scheduler.get("num_train_timesteps", 1000)))
+
+
+def _encoder(folder: Path) -> Path:
+    """A conditional pipeline's audio encoder, which is published apart: its place in the folder, or from the Hub."""
+    if (folder / ENCODER).is_dir():
+        return folder / ENCODER
+    try:
+        return fetch_pipeline(PUBLISHED_ENCODER)
+    except UserError as error:
+        raise UserError(f"this pipeline listens by an audio encoder that is published apart ({PUBLISHED_ENCODER}), and "
+                        f"can't be fetched: put a copy into {folder / ENCODER}") from error
 
 
 def refuse_unusual(config: dict[str, Any], usual: dict[str, Any]) -> None:
