@@ -125,14 +125,58 @@ class GroupedScaleCritic(nn.Module):
         return found
 
 
-class Critics(nn.Module):
-    """Several critics as one."""
+class BandCritic(nn.Module):
+    """Complex spectrograms of several windows, cut into bands that are judged by convolutions of their own before one
+    joins them (Kumar et al. 2023, arXiv 2306.06546, Descript's audio codec)."""
 
-    def __init__(self, *critics: nn.Module) -> None:
+    def __init__(self, channels: int, width: int = 32, windows: Sequence[int] = (2048, 1024, 512),
+                 edges: Sequence[float] = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0), slope: float = 0.1) -> None:
         super().__init__()
-        self.critics = nn.ModuleList(critics)
+        self.windows, self.edges, self.slope = tuple(windows), tuple(edges), slope
+        self.bands, self.joins = nn.ModuleList(), nn.ModuleList()
+        for window in self.windows:
+            self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
+            self.bands.append(nn.ModuleList(self._band(2 * channels, width) for _ in self.edges[1:]))
+            self.joins.append(weight_norm(nn.Conv2d(width, 1, 3, padding=1)))
 
     def forward(self, audio: Tensor) -> Features:
+        found = []
+        for window, bands, join in zip(self.windows, self.bands, self.joins):
+            shape: Tensor = getattr(self, f"window{window}")
+            with torch.autocast(audio.device.type, enabled=False):
+                spectrum = torch.stft(audio.float().flatten(0, 1), window, window // 4, window=shape,
+                                      return_complex=True)
+            parts = torch.view_as_real(spectrum).unflatten(0, audio.shape[:2])  # [b c f n 2]
+            planes = parts.permute(0, 1, 4, 3, 2).flatten(1, 2)  # [b 2c n f]
+            features: list[Tensor] = []
+            ends = []
+            assert isinstance(bands, nn.ModuleList)
+            edges = [int(edge * planes.shape[-1]) for edge in self.edges]
+            for layers, (low, high) in zip(bands, itertools.pairwise(edges)):
+                features += _through(layers, planes[..., low:high], self.slope)
+                ends.append(leaky_relu(features[-1], self.slope))
+            found.append([*features, join(torch.cat(ends, -1))])
+        return found
+
+    @staticmethod
+    def _band(inputs: int, width: int) -> nn.ModuleList:
+        layers = [nn.Conv2d(inputs, width, (3, 9), padding=(1, 4))]
+        layers += [nn.Conv2d(width, width, (3, 9), (1, 2), padding=(1, 4)) for _ in range(3)]
+        return nn.ModuleList(weight_norm(layer) for layer in [*layers, nn.Conv2d(width, width, 3, padding=1)])
+
+
+class Critics(nn.Module):
+    """Several critics as one. levelled: they hear sound without its mean, its peak at 0.8, so that loudness tells them
+    nothing (Descript's)."""
+
+    def __init__(self, *critics: nn.Module, levelled: bool = False) -> None:
+        super().__init__()
+        self.critics, self.levelled = nn.ModuleList(critics), levelled
+
+    def forward(self, audio: Tensor) -> Features:
+        if self.levelled:
+            audio = audio - audio.mean(-1, keepdim=True)
+            audio = 0.8 * audio / (audio.abs().amax(-1, keepdim=True) + 1e-9)
         return [features for critic in self.critics for features in critic(audio)]
 
 

@@ -22,6 +22,7 @@ from orchestrion.config import Config
 from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts
 from orchestrion.errors import UserError
 from orchestrion.nn.discriminators import (
+    BandCritic,
     Critics,
     PeriodCritic,
     ScaleCritic,
@@ -42,11 +43,16 @@ class RaveCriticsConfig(Config):
     scales: int = 3
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # none in v1
     spectral_windows: tuple[int, ...] = ()  # of complex spectrograms
+    band_windows: tuple[int, ...] = ()  # of the same in bands: makes these and the periods' Descript's critics (v3)
     every: int = 4  # steps between the critics' steps
     relative: bool = True  # feature distances over the features' size
     skip: int = 1  # first features that are not compared
 
     def critics(self, channels: int) -> Critics:
+        if self.band_windows:
+            widths = tuple(self.width * factor for factor in (1, 4, 16, 32))
+            return Critics(PeriodCritic(channels, widths, 3, self.periods, last=widths[-1], slope=0.1),
+                           BandCritic(channels, self.width, self.band_windows), levelled=True)
         widths = tuple(self.width * 2**i for i in range(self.layers))
         critics: list[nn.Module] = []
         if self.periods:

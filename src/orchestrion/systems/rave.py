@@ -42,7 +42,7 @@ CRITICS = {
     "v1": RaveCriticsConfig(periods=(), every=2, relative=False, skip=0),
     "v2_small": RaveCriticsConfig(every=2),
     "discrete": RaveCriticsConfig(skip=0),
-    "v3": RaveCriticsConfig(scales=0, spectral_windows=(2048, 1024, 512)),
+    "v3": RaveCriticsConfig(width=32, scales=0, band_windows=(2048, 1024, 512)),
 }
 SCHEDULE = {  # steps of the first stage, of the second, batch, seconds a crop
     "nano": (300, 100, 2, 0.75), "tiny": (6_000, 2_000, 4, 0.75), "small": (200_000, 200_000, 8, 2.0),
