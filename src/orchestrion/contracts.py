@@ -266,6 +266,7 @@ class Conditioner(nn.Module):
     """
 
     fills: ClassVar[frozenset[str]]
+    hears: frozenset[str] = frozenset({"text"})  # "text", names of attributes: nothing else that is asked for counts
     width: int
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:

@@ -34,6 +34,7 @@ class Attributes(Conditioner):
         if not config.names:
             raise UserError("AttributesConfig needs at least one name, such as tempo")
         self.names = config.names
+        self.hears = frozenset(config.names)
         self.width = 2 * len(config.names)
         self.register_buffer("mean", torch.full((len(config.names),), torch.nan))
         self.register_buffer("deviation", torch.ones(len(config.names)))

@@ -9,11 +9,11 @@ from typing import Any
 
 from orchestrion.audio import Audio
 from orchestrion.audio.files import Writer, info, output_format
-from orchestrion.contracts import Progress
+from orchestrion.contracts import Progress, Prompt
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
 from orchestrion.playing.edits import How, check_capability, continue_audio, inpaint, vary
-from orchestrion.playing.model import Model, check_seeds
+from orchestrion.playing.model import Model, check_heard, check_seeds
 from orchestrion.playing.origin import check_apart, made_from
 from orchestrion.playing.provenance import command_line
 from orchestrion.playing.request import Made, numbered
@@ -69,6 +69,7 @@ def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = Non
     find_model(name)
     model = Model.load(name, request.device, request.dtype)
     check_capability(model, verb.needs)
+    check_heard(model, Prompt(text=request.prompt))
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     output = request.output or Path(f"{source.stem}-{verb.name}-{seed}.wav")
     output_format(output, model.sample_rate, model.channels)

@@ -293,6 +293,17 @@ def check_seeds(seed: int, count: int = 1) -> None:
                         f"at {MAX_SEED - count + 1} or below")
 
 
+def check_heard(model: Model, prompt: Prompt) -> None:
+    """Refuses words and numbers that the model's conditioner doesn't listen to."""
+    conditioner = model.system.conditioner
+    if conditioner is None:
+        return  # takes no prompt, and says so
+    said = {*prompt.attributes, *(["text"] if prompt.text or prompt.negative else [])}
+    if deaf := sorted(said - conditioner.hears):
+        raise UserError(f"{model.name} doesn't listen to {', '.join(deaf)}, but to "
+                        f"{', '.join(sorted(conditioner.hears))}: ask for that, or leave it out")
+
+
 def as_prompt(prompt: str | Prompt | None) -> Prompt:
     return prompt if isinstance(prompt, Prompt) else Prompt(text=prompt)
 

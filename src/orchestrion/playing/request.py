@@ -15,7 +15,7 @@ from orchestrion.audio.files import info, output_format
 from orchestrion.contracts import GeneratorConfig, Progress, Prompt
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
-from orchestrion.playing.model import Model, check_duration, check_seeds
+from orchestrion.playing.model import Model, check_duration, check_heard, check_seeds
 from orchestrion.playing.origin import check_apart
 from orchestrion.playing.provenance import command_line
 from orchestrion.storage import check_writable
@@ -80,6 +80,7 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
     loaded = time.perf_counter()
     prompt = Prompt(text=request.prompt, negative=request.negative, attributes=request.attributes,
                     audio=heard(model, request.like) if request.like else None)
+    check_heard(model, prompt)
     if request.best_of > 1:
         return _write_best(model, request, prompt, seed, paths, progress)
     model.write_batch(paths, [prompt] * request.count, request.duration, range(seed, seed + request.count),
