@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from orchestrion.evaluation.cost import training_minutes
+from orchestrion.evaluation.curves import run_of
 from orchestrion.systems.folder import load_codec, load_model, save_model
 from orchestrion.systems.shelf import BUNDLED
 
@@ -19,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path, help="a model folder, such as RUN/model")
     parser.add_argument("name")
+    parser.add_argument("--to", type=Path, default=BUNDLED, help="where bundled models lie; by default in the package")
     parser.add_argument("--codec", help="the bundled codec that it shares")
     parser.add_argument("--summary", required=True)
     parser.add_argument("--data", required=True, help="what it was trained on, and under which licence")
@@ -32,14 +35,17 @@ def main() -> None:
     loaded = load_model(given.model)
     shared = None
     if given.codec:
-        codec, shared = load_codec(BUNDLED / given.codec)
+        codec, shared = load_codec(given.to / given.codec)
         loaded.system.codec.load_state_dict(codec.codec.state_dict())  # as rounded when it was bundled
-    training = dict(loaded.about.training) | (json.loads(given.training.read_text()) if given.training else {})
+    run = run_of(str(given.model))
+    minutes = training_minutes(run) if run else None
+    training = dict(loaded.about.training) | ({"minutes": round(minutes, 1)} if minutes is not None else {})
+    training |= json.loads(given.training.read_text()) if given.training else {}
     about = replace(loaded.about, name=given.name, summary=given.summary, licence=given.licence, data=given.data,
                     training=training, defaults=given.defaults,
                     scores=json.loads(given.scores.read_text()) if given.scores else {},
                     notes=given.notes.read_text() if given.notes else "")
-    folder = save_model(loaded.system, BUNDLED / given.name, about, shared, dtype=torch.float16)
+    folder = save_model(loaded.system, given.to / given.name, about, shared, dtype=torch.float16)
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 2**20:.1f} MiB")
 

@@ -1,12 +1,27 @@
 #!/bin/sh
-# The bundled models, from the MIDI corpus to the package: sh recipes/release.sh path/to/pop909-001-849.zip
+# The bundled models, from the MIDI corpus to the package, with the environment active (. .venv/bin/activate):
+#     sh recipes/release.sh path/to/pop909-001-849.zip
+# The whole way in minutes, with next to no training, into a folder of its own and nothing in the package:
+#     sh recipes/release.sh path/to/pop909-001-849.zip TRIAL
 set -eu
-orchestrion prepare "$1" -o corpora/pop909-mono --channels 1
-orchestrion train spectral --size release --data corpora/pop909-mono -o runs/spectral-v1
-python recipes/bundle.py runs/spectral-v1/model spectral-v1 \
-    --summary "A codec for piano: mono 44.1 kHz, 64 numbers 21.5 times a second." \
-    --data "POP909 (MIT) played by FluidSynth with FluidR3 GM (MIT). The songs that it arranges belong to their authors."
-orchestrion train flow --size release --from spectral-v1 --data corpora/pop909-mono -o runs/piano-flow
-python recipes/bundle.py runs/piano-flow/model piano-flow --codec spectral-v1 \
-    --summary "Piano by rectified flow over spectral-v1." \
-    --data "POP909 (MIT) played by FluidSynth with FluidR3 GM (MIT). The songs that it arranges belong to their authors."
+zip=$1
+trial=${2:-}
+if [ -n "$trial" ]; then
+    work=$trial models=$trial/models size=nano few="--limit 4" short="--set stages.0.steps=3"
+else
+    work=. models=src/orchestrion/models size=release few="" short=""
+fi
+data="POP909 (MIT) played by FluidSynth with FluidR3 GM (MIT). The songs that it arranges belong to their authors."
+
+# $few and $short are several words or none
+# shellcheck disable=SC2086
+orchestrion prepare "$zip" -o "$work/corpora/pop909-mono" --channels 1 $few
+# shellcheck disable=SC2086
+orchestrion train spectral --size "$size" --data "$work/corpora/pop909-mono" -o "$work/runs/spectral-v1" $short
+python recipes/bundle.py "$work/runs/spectral-v1/model" spectral-v1 --to "$models" --data "$data" \
+    --summary "A codec for piano: mono 44.1 kHz, 64 numbers 21.5 times a second."
+# shellcheck disable=SC2086
+orchestrion train flow --size "$size" --from "$models/spectral-v1" --data "$work/corpora/pop909-mono" \
+    -o "$work/runs/piano-flow" $short
+python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v1 --data "$data" \
+    --summary "Piano by rectified flow over spectral-v1."

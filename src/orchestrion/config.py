@@ -48,7 +48,8 @@ class Config:
     def override(self: C, path: str, value: str) -> C:
         """A copy with one field changed, as `--set generator.net.width=256` asks.
 
-        `value` is read as JSON where it is JSON, else as a string.
+        Of several (stages), one is meant by its place, from 0, or by its name. `value` is read as JSON where it is
+        JSON, else as a string.
         """
         data = self.to_dict()
         place: Any = data
@@ -64,12 +65,16 @@ class Config:
 
 
 def _key(place: Any, part: str, path: str) -> Any:
-    """`part` as a key of a dict or an index of a list; `UserError` where there is no such field."""
-    if isinstance(place, list) and part.isdigit() and int(part) < len(place):
-        return int(part)
+    """`part` as a key of a dict, or as an index or a name in a list; `UserError` where there is no such field."""
     if isinstance(place, list):
+        called = [each.get("name") if isinstance(each, dict) else None for each in place]
+        if part in called:
+            return called.index(part)
+        if part.isdigit() and int(part) < len(place):
+            return int(part)
         parent = path[: f".{path}.".index(f".{part}.")].rstrip(".")
-        raise UserError(f"--set {path}: there is no field {part!r}; {parent} has {len(place)}, counted from 0")
+        known = "".join(f", {name}" for name in called if name)
+        raise UserError(f"--set {path}: there is no field {part!r}; {parent} has {len(place)}, counted from 0{known}")
     names = [name for name in place if name != "type"] if isinstance(place, dict) else []
     if part not in names:
         raise UserError(f"--set {path}: there is no field {part!r}; {did_you_mean(part, names)}")

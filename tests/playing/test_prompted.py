@@ -70,6 +70,25 @@ def test_words_pick_the_text_model_and_no_words_the_piano(monkeypatch):
         shelf.default_model(prompted=True)
 
 
+def test_what_a_model_does_not_listen_to_is_refused(folder, tmp_path, capsys):
+    from orchestrion.conditioners.attributes import AttributesConfig
+
+    flow = FlowConfig(net=DiTConfig(width=16, depth=1, heads=2), context=16, overlap=4)
+    numbers = AttributesConfig(names=("tempo",))
+    system = SystemConfig(codec=ToyCodecConfig(), conditioner=numbers, generator=flow).build()
+    system.conditioner.fit([Prompt(attributes={"tempo": tempo}) for tempo in (60, 120)])
+    counts = save_model(system.eval(), tmp_path / "counts", About(name="counts", licence="MIT"))
+    for model, words, sentence in (
+        (counts, ["-a", "density=3"], "counts doesn't listen to density, but to tempo"),
+        (counts, ["-a", "tempo=90", "-p", "slow"], "counts doesn't listen to text, but to tempo"),
+        (folder, ["-a", "tempo=90"], "band doesn't listen to tempo, but to text"),
+    ):
+        code, _, err = run(capsys, "generate", model, *words, "-d", "0.5", "-o", tmp_path / "x.wav")
+        assert code == 2 and sentence in err, err
+    done = run(capsys, "generate", counts, "-a", "tempo=90", "-d", "0.5", "--steps", "1", "-o", tmp_path / "x.wav")
+    assert done[0] == 0, done[2]
+
+
 def test_a_model_without_prompts_says_so(capsys, tmp_path):
     code, _, err = run(capsys, "generate", "piano", "-p", "harp", "-d", "1", "-o", tmp_path / "x.wav")
     assert code == 2 and "takes no prompt" in err

@@ -17,6 +17,13 @@ def test_a_stage_refuses_figures_that_can_not_be_meant(field, value):
         toy_recipe().override(f"stages.0.{field}", value)
 
 
+def test_a_stage_is_set_by_its_place_or_its_name():
+    recipe = toy_recipe()
+    assert recipe.override("stages.codec.steps", "9") == recipe.override("stages.0.steps", "9") != recipe
+    with pytest.raises(UserError, match=r"stages has 1, counted from 0, codec$"):
+        recipe.override("stages.gan.steps", "9")
+
+
 @pytest.mark.parametrize(("field", "value"), [("latents", "-3"), ("frame", "0")])
 def test_figures_that_nothing_can_be_built_with_are_the_users_mistake(field, value):
     system = toy_recipe().system.override(f"codec.{field}", value)

@@ -107,6 +107,6 @@ def training_minutes(run: Path) -> float | None:
 
 
 def stated_minutes(training: Mapping[str, Any]) -> float | None:
-    """What a model's card says: the entry "minutes" (release.sh writes it)."""
+    """What a model's card says: the entry "minutes" (recipes/bundle.py writes it)."""
     value = training.get("minutes")
     return float(json.loads(str(value))) if isinstance(value, int | float) else None

@@ -5,8 +5,8 @@
 
 `paper` is the authors' 44.1 kHz version, layer by layer. Their weights load into it (`orchestrion import`); the codec's
 training was never released, so the first two stages are ours. Fine-tuning, for a narrow timbre such as piano, after the
-authors' README: `--from MODEL --stage gan --set stages.2.learning_rate=4e-5`, or 2e-5 where that is unstable. A larger
-GAN: `--set system.generator.base_channels=192 --set stages.2.learning_rate=7e-5`. To steer tempo or density:
+authors' README: `--from MODEL --set stages.gan.learning_rate=4e-5`, or 2e-5 where that is unstable. A larger GAN:
+`--set system.generator.base_channels=192 --set stages.gan.learning_rate=7e-5`. To steer tempo or density:
 `--set 'system.conditioner={"type": "AttributesConfig", "names": ["tempo"]}'`.
 """
 

@@ -1,0 +1,33 @@
+"""The way by which the bundled models are made, tried whole with next to no training."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scores import needs_fluidsynth, zipped
+from test_sources import pop909
+
+from orchestrion.systems.folder import load_model
+from orchestrion.systems.shelf import BUNDLED
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+@needs_fluidsynth
+def test_the_release_goes_from_the_zip_to_models_that_share_a_codec(tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in BUNDLED.rglob("*")}
+    songs = zipped(tmp_path / "pop909.zip", pop909())
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["sh", "recipes/release.sh", songs, tmp_path / "trial"], cwd=ROOT, capture_output=True,
+                          text=True, env=os.environ | {"PATH": path}, timeout=900)
+    assert done.returncode == 0, done.stderr
+    models = tmp_path / "trial/models"
+    flow = load_model(models / "piano-flow")
+    assert flow.shared_codec is not None and flow.shared_codec.shared == "spectral-v1"
+    assert (models / "piano-flow/model.safetensors").stat().st_size < 2 * 4 * sum(
+        p.numel() for p in flow.system.generator.parameters())  # its codec is not in it
+    assert load_model(models / "spectral-v1").about.training["minutes"] >= 0
+    assert before == {path: path.stat().st_mtime_ns for path in BUNDLED.rglob("*")}
