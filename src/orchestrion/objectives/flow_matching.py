@@ -5,6 +5,7 @@ clean, so that the network learns to continue and to fill. Of some the prompt is
 to lead away from (Ho & Salimans 2022, arXiv 2207.12598).
 """
 
+import math
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
@@ -37,9 +38,12 @@ class FlowMatchingConfig(ObjectiveConfig):
     beginnings: float = 0.4  # share of clips of which a beginning is given
     spans: float = 0.1  # share of which a gap is to be filled
     spread: float = 1.0  # deviation of the times' logit
+    shift: float = 1.0  # above 1: more of the times near the noise, where the words decide (Esser et al., §5.3.2)
     dropped: float = 0.1  # share of prompts that are taken away
 
     def build(self, parts: Parts) -> "FlowMatching":
+        if self.shift <= 0:
+            raise UserError(f"flow matching's shift must be above 0, got {self.shift:g}")
         if not isinstance(parts.generator, VelocityModel):
             raise UserError(f"flow matching trains a flow, not a {type(parts.generator).__name__}")
         return FlowMatching(self, parts.generator, parts.conditioner)
@@ -74,7 +78,7 @@ class FlowMatching(Objective):
         data = batch.latents
         b, _, n = data.shape
         noise = torch.randn_like(data)
-        time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device))
+        time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device) - math.log(self.config.shift))
         keep = self._known(b, n, data.device)
         x = torch.lerp(noise, data, time[:, None, None])
         made = self._velocity(x, time, data, keep, self.said(batch.prompts, b)).float()

@@ -1,0 +1,42 @@
+"""Flow matching: where on the way the network is asked."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrion.contracts import Batch, Continuous
+from orchestrion.errors import UserError
+from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.objectives.flow_matching import FlowMatchingConfig
+
+
+def asked(config: FlowMatchingConfig, monkeypatch) -> torch.Tensor:
+    """The times of a batch of 4,000 clips."""
+    net = DiTConfig(width=8, depth=1, heads=1)
+    generator = FlowConfig(net=net, context=4, overlap=1).build(Continuous(channels=1, rate=1.0), None)
+    times = []
+
+    def velocity(x, time, known, keep, said=None):
+        times.append(time)
+        return x
+
+    monkeypatch.setattr(generator, "velocity", velocity)
+    torch.manual_seed(0)
+    parts: Any = SimpleNamespace(codec=None, conditioner=None, generator=generator)
+    list(config.build(parts).losses(Batch(latents=torch.zeros(4000, 1, 4)), 0))
+    return times[0]
+
+
+def test_a_shift_asks_nearer_to_the_noise(monkeypatch):
+    """The logit of a time is normal: its median lies at 1 / (1 + shift), its deviation is the spread."""
+    for shift, spread in ((1.0, 1.0), (2.5, 1.3)):
+        times = asked(FlowMatchingConfig(shift=shift, spread=spread), monkeypatch)
+        assert times.median().item() == pytest.approx(1 / (1 + shift), abs=0.02)
+        assert torch.logit(times).std().item() == pytest.approx(spread, rel=0.05)
+
+
+def test_no_shift_to_nowhere(monkeypatch):
+    with pytest.raises(UserError, match="above 0"):
+        asked(FlowMatchingConfig(shift=0.0), monkeypatch)
