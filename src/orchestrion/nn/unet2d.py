@@ -100,6 +100,8 @@ class UNet2d(Denoiser):
             signal = torch.cat([signal, self.class_embedding(self._vector(conditioning, signal))], -1)
         signal = nn.functional.silu(signal)
         sequence = conditioning.sequence.to(kind) if conditioning.sequence is not None else None
+        if self.config.cross and sequence is None:  # nothing is asked for
+            sequence = signal.new_zeros(len(x), 1, self.config.cross)
         if self.config.patch > 1:
             x = nn.functional.pixel_unshuffle(x, self.config.patch)
         x = self.conv_in(x.to(kind, memory_format=torch.channels_last))
@@ -294,8 +296,6 @@ class CrossTransformer(nn.Module):
         self.proj_out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor, sequence: Tensor | None = None) -> Tensor:
-        if self.cross and sequence is None:
-            raise UserError("this U-Net looks at a prompt: the system needs a conditioner")
         flat = rearrange(self.proj_in(self.norm(x)), "b c h w -> b (h w) c")
         made = self.transformer_blocks[0](flat, sequence if self.cross else None)
         return x + self.proj_out(rearrange(made, "b (h w) c -> b c h w", h=x.shape[2]).contiguous(
