@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -113,3 +115,14 @@ def test_overfits_one_clip():
             terms["velocity"].backward()
             optimiser.step()
     assert error() < 0.1 * before
+
+
+def test_windows_cover_a_clip_and_the_last_is_no_sliver():
+    """A clip a little too long for its windows is made in as many, each overlapping by a little less."""
+    generator = flow()  # 32 frames at once, 8 of them known
+    assert generator.starts(20) == [0] and generator.starts(32) == [0] and generator.starts(56) == [0, 24]
+    assert generator.starts(57) == [0, 25] and generator.starts(58) == [0, 24, 48]
+    for frames in range(1, 300):
+        starts = generator.starts(frames)
+        assert starts[-1] + 32 >= frames and all(24 <= b - a <= 25 for a, b in itertools.pairwise(starts))
+    assert randomise(generator).sample(57, Conditioning(), [0]).isfinite().all()

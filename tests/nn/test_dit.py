@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from orchestrion.nn.dit import DiT, attention, modulated, rotary
+from orchestrion.nn.dit import CrossAttention, DiT, attention, modulated, rotary
 
 
 def net(vector=0):
@@ -45,6 +45,19 @@ def test_the_two_ways_of_attention_agree():
     assert decibels(written_out, exact) < -40 and decibels(fused, exact) < -40
 
 
+def test_words_are_attended_to_alike_in_both_ways_and_padding_is_not():
+    torch.manual_seed(0)
+    cross = CrossAttention(64, 2)
+    torch.nn.init.normal_(cross.merge.weight, std=0.2)
+    x, words = torch.randn(2, 9, 64), torch.randn(2, 6, 64)
+    mask = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])[:, None, None]
+    with torch.no_grad():
+        exact = cross(x, words, mask)
+        half = cross.bfloat16()(x.bfloat16(), words.bfloat16(), mask).float()
+        short = cross(x[1:].bfloat16(), words[1:, :2].bfloat16(), None).float()
+    assert decibels(half, exact) < -36 and decibels(short, exact[1:]) < -36
+
+
 def test_positions_are_relative():
     """A rotation of all positions changes no score: the attention of later frames alone is that of frames from 0."""
     qkv = torch.randn(1, 5, 3 * 16)
@@ -57,6 +70,8 @@ def test_modulation_is_the_same_for_one_clip_as_for_several():
     wanted = torch.nn.functional.layer_norm(x, (16,), eps=1e-6) * (1 + scale) + shift
     assert torch.allclose(modulated(x, shift, scale), wanted, atol=1e-5)
     assert torch.allclose(modulated(x, shift.expand(3, 1, 16), scale.expand(3, 1, 16)), wanted, atol=1e-5)
+    with torch.no_grad():
+        assert torch.allclose(modulated(x, shift.expand(3, 1, 16), scale.expand(3, 1, 16)), wanted, atol=1e-5)
 
 
 def test_one_time_for_all_clips_or_the_same_for_each():

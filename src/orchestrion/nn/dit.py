@@ -101,6 +101,8 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     x = x.to(shift.dtype)
     if len(scale) == 1:  # one for all clips: the norm's own affine map, one pass over memory instead of three
         return nn.functional.layer_norm(x, x.shape[-1:], 1 + scale[0, 0], shift[0, 0], eps=1e-6)
+    if len(scale) <= 4 and not torch.is_grad_enabled():  # likewise, clip by clip
+        return torch.stack([modulated(x[i : i + 1], shift[i : i + 1], scale[i : i + 1])[0] for i in range(len(x))])
     return torch.addcmul(shift, nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
 
 
@@ -109,13 +111,18 @@ def attention(qkv: Tensor, heads: int, turns: Tensor) -> Tensor:
     b = len(qkv)
     q, k, v = rearrange(qkv, "b n (s h d) -> s b h n d", s=3, h=heads)
     q, k = rotate(torch.stack([q, k]), turns)
-    if qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16 and not torch.is_grad_enabled():
-        # two matrix products and a softmax: here faster than the fused kernel, at the price of `[b h n n]` in memory
+    if on_cpu_in_half(qkv):
         scores = torch.bmm(q.flatten(0, 1), k.flatten(0, 1).mT).softmax(-1)
         y = torch.bmm(scores, v.flatten(0, 1)).unflatten(0, (b, heads))
     else:
         y = nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
     return rearrange(y, "b h n d -> b n (h d)")
+
+
+def on_cpu_in_half(x: Tensor) -> bool:
+    """Where two matrix products and a softmax are faster than the fused kernel, at the price of `[b h n n]` in
+    memory."""
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and not torch.is_grad_enabled()
 
 
 class CrossAttention(nn.Module):
@@ -134,7 +141,13 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, words: Tensor, mask: Tensor | None) -> Tensor:
         q = rearrange(self.ask(self.norm(x)), "b n (h d) -> b h n d", h=self.heads)
         k, v = rearrange(self.answer(words), "b l (s h d) -> s b h l d", s=2, h=self.heads)
-        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if on_cpu_in_half(q):
+            scores = torch.bmm(q.flatten(0, 1) * q.shape[-1] ** -0.5, k.flatten(0, 1).mT).unflatten(0, q.shape[:2])
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -torch.inf)
+            y = torch.bmm(scores.softmax(-1).flatten(0, 1), v.flatten(0, 1)).unflatten(0, q.shape[:2])
+        else:
+            y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.merge(rearrange(y, "b h n d -> b n (h d)"))
 
 
