@@ -1,7 +1,11 @@
-"""A picture of eight clips, seeds 0 to 7, under eight real ones: python recipes/eight.py MODEL CORPUS OUT."""
+"""A picture of eight clips, seeds 0 to 7, under eight real ones: python recipes/eight.py MODEL CORPUS OUT.
+
+A model that takes prompts is given the real ones' captions.
+"""
 
 import argparse
 import tempfile
+import textwrap
 from pathlib import Path
 
 from PIL import Image
@@ -9,6 +13,7 @@ from PIL import Image
 from orchestrion.audio import Audio
 from orchestrion.audio.plots import plot_spectrograms
 from orchestrion.corpus.corpus import Corpus
+from orchestrion.corpus.datasets import worded
 from orchestrion.evaluation.clips import held_out
 from orchestrion.playing.model import Model
 
@@ -23,10 +28,14 @@ def main() -> None:
     given = parser.parse_args()
 
     model, corpus = Model.load(given.model), Corpus.open(given.corpus)
-    pieces = held_out(corpus, 8, SECONDS, lambda piece: piece.attributes.get("program", 0) == 0)
+    told = model.system.conditioner is not None
+    pieces = held_out(corpus, 8, SECONDS, lambda piece: told or piece.attributes.get("program", 0) == 0)
     real = [Audio(piece.audio, corpus.sample_rate) for piece in pieces]
-    made = [model.generate(duration=SECONDS, seed=seed) for seed in range(8)]
-    titles = [f"real, {piece.source}" for piece in pieces] + [f"{model.name}, seed {seed}" for seed in range(8)]
+    captions = [worded(clip.piece, "eight", clip.start, SECONDS).text if told else None for clip in pieces]
+    made = [model.generate(words, SECONDS, seed) for seed, words in enumerate(captions)]
+    below = [textwrap.fill(words or "", 50) for words in captions]
+    titles = [f"real, {clip.source}\n{words}".strip() for clip, words in zip(pieces, below)]
+    titles += [f"{model.name}, seed {seed}\n{words}".strip() for seed, words in enumerate(below)]
     with tempfile.TemporaryDirectory() as folder:
         picture = plot_spectrograms([*real, *made], Path(folder, "eight.png"), titles, columns=4)
         image = Image.open(picture).convert("RGB")
