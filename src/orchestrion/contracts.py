@@ -127,7 +127,8 @@ class Conditioning:
 class Edit:
     """Keep what `keep` marks of `source`; start the rest from `strength` of noise.
 
-    source: latents `[b d n]` or tokens `[b k n]`. keep: `[b n]`, True where the source stays.
+    source: latents `[b d n]` or tokens `[b k n]`. keep: `[b n]`, or in spaces with bands `[b f n]`,
+    True where the source stays.
     strength: 0 changes nothing, 1 starts from nothing but noise.
     """
 

@@ -1,4 +1,4 @@
-"""`continue`, `inpaint`, `vary`: sound that is there already, made further."""
+"""`continue`, `inpaint`, `vary`, `brighten`: sound that is there already, made further."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +21,7 @@ Strength = Annotated[float, typer.Option("--strength", "--init-noise-level", hel
 
 def register(app: typer.Typer) -> None:
     app.command("continue")(continue_)
-    for verb in (inpaint, vary):
+    for verb in (inpaint, vary, brighten):
         app.command()(verb)
 
 
@@ -57,6 +57,19 @@ def vary(words: One, strength: Strength = 0.5, prompt: Words = None, seed: Seed 
 
     options = {"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale}
     _edit(VARY, EditRequest(words, {"strength": strength}, seed, count, output, prompt, options, device, dtype))
+
+
+def brighten(words: One, above: Annotated[float | None, typer.Option("--above", metavar="HZ", help=(
+                 "From which frequency on; by default the highest that the file's sample rate can hold."))] = None,
+             prompt: Words = None, seed: Seed = None, count: Count = 1, steps: Steps = None, solver: Solver = None,
+             cfg_scale: Scale = None, resamples: Resamples = None, output: Output = None, device: Device = "auto",
+             dtype: Dtype = "auto") -> None:
+    """Make the treble anew (super-resolution): orchestrion brighten MODEL old.wav --above 4000 -o clear.wav"""
+    from orchestrion.playing.editing import BRIGHTEN, EditRequest
+
+    options = {"steps": steps, "solver": solver, "cfg_scale": cfg_scale, "resamples": resamples}
+    numbers = {} if above is None else {"above": above}
+    _edit(BRIGHTEN, EditRequest(words, numbers, seed, count, output, prompt, options, device, dtype))
 
 
 def _edit(verb: "Verb", request: "EditRequest") -> None:

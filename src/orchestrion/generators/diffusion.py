@@ -129,7 +129,7 @@ class DiffusionGenerator(Generator):
         if edit is None:
             return self.solve(predict, noise, schedule, options, draw, progress)
         source, keep = edit.source.to(noise), edit.keep.to(noise.device)
-        keep = keep.view(len(keep), *[1] * (noise.ndim - 2), frames)
+        keep = keep[:, None] if keep.ndim == noise.ndim - 1 else keep[:, None, None]
         schedule = schedule.from_strength(edit.strength)
         full = edit.strength >= 1
         start = beginning(noise, schedule) if full else add_noise(source, noise, schedule.levels[0])

@@ -12,7 +12,7 @@ from orchestrion.audio.files import Writer, info, output_format
 from orchestrion.contracts import Progress, Prompt
 from orchestrion.devices import choose_device, choose_dtype
 from orchestrion.errors import UserError
-from orchestrion.playing.edits import How, check_capability, continue_audio, inpaint, vary
+from orchestrion.playing.edits import How, brighten, check_capability, continue_audio, inpaint, vary
 from orchestrion.playing.model import Model, check_heard, check_seeds
 from orchestrion.playing.origin import check_apart, made_from
 from orchestrion.playing.provenance import command_line
@@ -52,6 +52,7 @@ class Verb:
 
 CONTINUE = Verb("continue", "continue", continue_audio, {"duration": "d"})
 INPAINT = Verb("inpaint", "inpaint", inpaint, {"start": "from", "stop": "to"})
+BRIGHTEN = Verb("brighten", "inpaint", brighten, {"above": "above"})
 VARY = Verb("vary", "vary", vary, {"strength": "strength"})
 
 

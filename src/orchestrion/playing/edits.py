@@ -1,4 +1,4 @@
-"""Sound that is there already, made further: continue, in-paint, vary, interpolate.
+"""Sound that is there already, made further: continue, in-paint, vary, brighten, interpolate.
 
 All but the last are one idea (`contracts.Edit`): frames are kept or made anew, the latter from so much noise. What is
 kept is then taken from the source itself, sample for sample: the codec's copy of it serves only the generator's ear
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from orchestrion.audio import Audio
 from orchestrion.audio.levels import CEILING_DB, ceiling_gain, true_peak
+from orchestrion.audio.spectra import STFT
 from orchestrion.contracts import Edit, Progress, Prompt
 from orchestrion.errors import UserError
 from orchestrion.playing.chunks import frames_together
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 HEARD = 20.0  # seconds of what is kept that the generator hears, on either side
 FADE = 0.03  # seconds of each joint, inside what is kept
+SLOPE = 1.12  # width of the crossing, as a ratio of frequencies, where a treble made anew joins the rest
 BLEND = 1.0  # seconds beside what is encoded, for the codec's context
 
 
@@ -78,6 +80,38 @@ def vary(model: "Model", audio: Audio, strength: float = 0.5, how: How | None = 
     length = source.samples.shape[1]
     made = _replace(model, source, 0, -(-length // model.system.codec.frame), length, strength, how or How())
     return _signed(model, "vary", made, how, strength=strength)
+
+
+def brighten(model: "Model", audio: Audio, above: float | None = None, how: How | None = None) -> Audio:
+    """The clip with what is higher than `above` Hz made anew to fit what is lower (super-resolution: AudioLDM in-paints
+    the upper rows of the mel image). above None: half the clip's own sample rate, where the model has a higher one."""
+    check_capability(model, "inpaint")
+    codec = model.system.codec
+    bands: Any = getattr(codec, "centres", None)
+    if bands is None:
+        raise UserError(f"{model.name} can't make the treble alone anew ({type(codec).__name__} has no bands of "
+                        "frequency); name a model over mel images, such as audioldm or audio-diffusion")
+    if above is None and audio.sample_rate >= model.sample_rate:
+        raise UserError(f"the clip has {audio.sample_rate} Hz, as many as {model.name} or more: say by --above from "
+                        "which frequency on it is to be made anew")
+    centres, above = bands().cpu(), audio.sample_rate / 2 if above is None else above
+    if not centres[0] < above < centres[-1]:
+        raise UserError(f"{model.name}'s bands lie between {centres[0]:.0f} and {centres[-1]:.0f} Hz: the treble can't "
+                        f"begin at {above:g} Hz")
+    how, source = how or How(), fitting(model, audio)
+    length, step = source.samples.shape[1], _step(model)
+    frames = -(-length // codec.frame)
+    latents = _fill(model.encode(source), -(-frames // step) * step)
+    keep = ((centres < above)[:, None] & (torch.arange(latents.shape[-1]) < frames))[None]
+    edit, options = Edit(latents.to(model.device), keep.to(model.device)), model.options(how.options)
+    with torch.inference_mode(), model._precision():
+        conditioning = model._condition([_prompt(how)])
+        made = model.generator.sample(latents.shape[-1], conditioning, [how.seed], options, edit, how.progress)
+    near = torch.cat([block.float().cpu() for block in model.stream(made.float(), length, how.seed)], -1)
+    rest, treble = crossed(source.samples, near, above / model.sample_rate)
+    room = 10 ** (CEILING_DB / 20) - true_peak(rest)  # the rest stays as it is
+    samples = rest + treble * min(1.0, max(room, 0.0) / max(true_peak(treble), 1e-9))
+    return _signed(model, "brighten", Audio(samples, model.sample_rate), how, above=above)
 
 
 def interpolate(model: "Model", first: Audio, second: Audio, share: float = 0.5, how: How | None = None) -> Audio:
@@ -166,6 +200,20 @@ def joined(source: Tensor, made: Tensor, offset: int, start: int, stop: int, len
     if stop < last:
         out[:, stop:last] = crossfade(made[:, stop - offset : last - offset], source[:, stop:last])
     return out
+
+
+def crossed(low: Tensor, high: Tensor, at: float) -> tuple[Tensor, Tensor]:
+    """What `low` `[c t]` has under the frequency `at` (in cycles a sample), and what `high` has above it, as loud as
+    goes with `low` by what both have under it."""
+    stft = STFT(2048, 512)
+    spare = 2048 - low.shape[-1] % 512
+    lower, upper = (stft(torch.nn.functional.pad(part, (0, spare))) for part in (low, high))
+    place = torch.linspace(0, 0.5, lower.shape[-2])[:, None]
+    share = ((place / at).clamp_min(1e-6).log() / math.log(SLOPE) + 1).clamp(0, 1)  # 0 a slope below, 1 from `at` on
+    rising = (share * math.pi / 2).sin().square()
+    both = [float((part.abs().square() * (1 - rising)).mean().sqrt()) for part in (lower, upper)]
+    gain = both[0] / both[1] if min(both) > 1e-4 else 1.0
+    return (stft.inverse(lower * (1 - rising), low.shape[-1]), stft.inverse(gain * upper * rising, low.shape[-1]))
 
 
 def closed(audio: Tensor, start: int, stop: int, fade: int) -> Tensor:

@@ -192,6 +192,10 @@ class Model:
         """The clip played otherwise, or, with a prompt, as the prompt says: strength 0 changes nothing, 1 all."""
         return edits.vary(self, audio, strength, how)
 
+    def brighten(self, audio: Audio, above: float | None = None, how: edits.How | None = None) -> Audio:
+        """The clip with what is higher than `above` Hz made anew to fit what is lower."""
+        return edits.brighten(self, audio, above, how)
+
     def interpolate(self, first: Audio, second: Audio, share: float = 0.5, how: edits.How | None = None) -> Audio:
         """What lies `share` of the way from the first clip to the second."""
         return edits.interpolate(self, first, second, share, how)
