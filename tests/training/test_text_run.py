@@ -2,15 +2,18 @@
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from orchestrion.audio import Audio
 from orchestrion.conditioners.attributes import AttributesConfig
-from orchestrion.conditioners.text import TextEncoderConfig
+from orchestrion.conditioners.text import UNKNOWN, TextEncoderConfig
 from orchestrion.contracts import Prompt
 from orchestrion.corpus.corpus import Corpus
+from orchestrion.corpus.preparing import PrepareOptions, prepare
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.playing.model import Model
@@ -115,6 +118,28 @@ def test_fine_tuning_learns_the_words_of_the_new_corpus(tmp_path, corpus, no_dem
         tuned = Run(start.adopt(recipe(3)), corpus, tmp_path / "tuned", FP32, report, start).train()
     words = Start.open(str(tuned)).source.conditioner
     assert words.read("other words plucked strings") == [1, 3, 4, 5, 6]
+
+
+def test_a_folder_of_everyday_sounds_from_end_to_end(tmp_path, no_demos):
+    """Beyond music: sounds and a table of captions, prepared, trained on, asked for in their own words."""
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    lines = ["file_name,caption_1,caption_2"]
+    for number, said in enumerate(("a dog barks", "heavy rain", "a telephone rings", "wind in the trees")):
+        noise = 0.1 * torch.randn(1, 8000, generator=torch.Generator().manual_seed(number))
+        Audio(noise, 8000).write(sounds / f"{number}.wav")
+        lines.append(f"{number}.wav,{said},the sound of {said}")
+    (sounds / "captions.csv").write_text("\n".join(lines) + "\n")
+    with ThreadPoolExecutor(1) as executor:
+        prepare(str(sounds), tmp_path / "corpus", PrepareOptions(sample_rate=8000), executor=executor)
+    heard = Corpus.open(tmp_path / "corpus")
+    assert len(heard.pieces) == 4 and all("\n" in piece.facts["caption"] for piece in heard.pieces)
+    folder = Run(recipe(2), heard, tmp_path / "run", FP32, Quiet()).train()
+    model = Model.load(folder, device="cpu", dtype="float32")
+    trained = {piece.facts["caption"].split("\n")[0] for piece in heard.split("train")}
+    assert trained and all(UNKNOWN not in model.system.conditioner.read(said) for said in trained)
+    clips = [model.generate(said, 0.3, seed=1, options={"steps": 2}).samples for said in sorted(trained)]
+    assert all(clip.shape == (2, 2400) and clip.isfinite().all() for clip in clips)
 
 
 def test_numbers_are_measured_again_on_resuming(tmp_path, corpus, no_demos):
