@@ -39,7 +39,7 @@ GENERATORS = {
 @system("audio-diffusion", sizes=("nano", "tiny", "small", "paper"))
 def audio_diffusion(size: str) -> Recipe:
     codec, generator = CODECS[size], GENERATORS[size]
-    steps, batch, rate = {"nano": (300, 4, 2e-3), "tiny": (2_000, 8, 1e-3), "small": (100_000, 16, 2e-4),
+    steps, batch, rate = {"nano": (300, 4, 2e-3), "tiny": (1_300, 8, 1e-3), "small": (100_000, 16, 2e-4),
                           "paper": (100_000, 16, 1e-4)}[size]
     crop = generator.context * codec.hop / codec.sample_rate
     objective = DenoiseConfig() if size == "paper" else DenoiseConfig(weighting=MinSNR())
