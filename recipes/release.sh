@@ -7,7 +7,7 @@ set -eu
 zip=$1
 trial=${2:-}
 if [ -n "$trial" ]; then
-    work=$trial models=$trial/models size=nano few="--limit 4" short="--set stages.0.steps=3"
+    work=$trial models=$trial/models size=nano few="--limit 4" short="--set stages.0.steps=25"
 else
     work=. models=src/orchestrion/models size=release few="" short=""
 fi

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from pathlib import Path
 
 import torch
@@ -62,3 +63,18 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return name or platform.machine()
+
+
+def peak_memory(device: torch.device | None = None) -> float:
+    """Bytes, the most that this process has held so far, or has held on a GPU. On Linux its own high-water mark, since
+    `getrusage` there starts from the parent's."""
+    if device is not None and device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "")
+        if line:
+            return 1024.0 * int(line.split()[1])
+    import resource  # Windows has none
+
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)

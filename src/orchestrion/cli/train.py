@@ -71,8 +71,8 @@ def train(
         recipe = recipe.override(field, value)
     heard = heard_by(recipe, corpus)
     if heard.channels != corpus.channels:
-        typer.echo(f"the corpus has {corpus.channels} channels; it is heard in {heard.channels}, as the codec does",
-                   err=True)
+        typer.echo(f"the corpus is {_called(corpus.channels)}; it is heard in {_called(heard.channels)}, as the codec "
+                   "does", err=True)
     if dry_run:
         _estimate(recipe, heard.channels, options)
         return
@@ -82,6 +82,10 @@ def train(
         model = Run(recipe, heard, folder, options, display, begin).train()
     if model.exists():  # not where it was stopped before the first stage's first step
         typer.echo(str(model))
+
+
+def _called(channels: int) -> str:
+    return {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
 
 
 def _estimate(recipe: "Recipe", channels: int, options: "TrainOptions") -> None:

@@ -3,15 +3,14 @@
 import json
 import math
 import multiprocessing
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from orchestrion.contracts import Prompt
+from orchestrion.devices import peak_memory
 from orchestrion.evaluation.player import Load, Player, prompt_for
 from orchestrion.evaluation.scoreboard import Cost
 
@@ -79,17 +78,6 @@ def _latents(player: Player, length: int) -> Any:
     with torch.inference_mode():
         noise = 0.1 * torch.randn(player.channels, length, generator=torch.Generator().manual_seed(0))
         return player.encode(Audio(noise, player.sample_rate))
-
-
-def peak_memory() -> float:
-    """Bytes of this process at its largest. Linux's own high-water mark, since `getrusage` there starts from the
-    parent's."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "")
-        if line:
-            return 1024.0 * int(line.split()[1])
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def training_minutes(run: Path) -> float | None:

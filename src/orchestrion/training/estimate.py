@@ -1,13 +1,12 @@
 """`--dry-run`: what a recipe takes on this machine, measured by a few real steps of each stage."""
 
-import resource
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from orchestrion.contracts import Batch
+from orchestrion.devices import peak_memory
 from orchestrion.systems.system import Recipe, Stage
 from orchestrion.training.loop import Loop
 from orchestrion.training.run import TrainOptions, fake_batch, make_fabric
@@ -58,11 +57,4 @@ def _measure(fabric: Any, system: Any, stage: Stage, channels: int) -> Estimate:
     except (torch.OutOfMemoryError, MemoryError):
         fits = False
     parameters = sum(p.numel() for group in loop.groups.values() for p in group)
-    return Estimate(stage, parameters, min(seconds, default=float("nan")), _peak_memory(fabric.device), fits)
-
-
-def _peak_memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    return Estimate(stage, parameters, min(seconds, default=float("nan")), peak_memory(fabric.device), fits)
