@@ -75,6 +75,11 @@ def compare(sources: Sequence[str], corpus: Corpus, folder: Path, load: Load, op
     return Comparison(players, corpus, folder, load, options, doing).run(commands, embeddings)
 
 
+def _title(names: Sequence[str]) -> str:
+    """All names, or where that would fill the page's head the first three and how many more."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
 def _named(players: Sequence[Player]) -> Iterator[tuple[str, Player]]:
     """Models by names that differ: a run's folder, or a number, is added where they don't."""
     seen: dict[str, int] = {}
@@ -296,7 +301,8 @@ class Comparison:
         measured = {figure.metric for contender in contenders for figure in contender.figures}
         order = list(Kind)
         return Scoreboard(
-            title=", ".join(self.players), corpus=self.corpus.name, date=datetime.now().isoformat(timespec="minutes"),
+            title=_title(list(self.players)), corpus=self.corpus.name,
+            date=datetime.now().isoformat(timespec="minutes"),
             machine=f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.system()}",
             metrics=tuple(metric for metric in self.judge.metrics() if metric.name in measured),
             contenders=tuple(sorted(contenders, key=lambda c: order.index(c.kind))), commands=tuple(commands),
