@@ -97,7 +97,7 @@ class ConvBlock(nn.Module):
         self.sep_conv = nn.Module()
         self.sep_conv.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
         self.sep_conv.pointwise = nn.Conv2d(inputs, width, 1)
-        self.batch_norm = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
+        self.batch_norm = nn.BatchNorm2d(width, eps=1e-3)
         self.dropout = nn.Dropout(dropped)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class DenseBlock(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         self.dense = nn.Linear(inputs, width)
-        self.batch_norm = nn.BatchNorm1d(width, eps=1e-3, momentum=0.01)
+        self.batch_norm = nn.BatchNorm1d(width, eps=1e-3)
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, x: Tensor) -> Tensor:
