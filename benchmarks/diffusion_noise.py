@@ -155,7 +155,7 @@ def weights(training: int) -> None:
         train(system, stage, batch_of(clip, 4, latents=image), training)
         made = system.generator.sample(image.shape[-1], Conditioning(), [0, 1], DiffusionOptions(steps=12))
         error = made - image
-        quiet = image < image.quantile(0.25)
+        quiet = image <= image.quantile(0.25)
         rows.append([name, float(error.square().mean() / image.var()), *(
             25 * float(error[place.expand_as(error)].square().mean().sqrt()) for place in (quiet, ~quiet))])
     print(f"{training} steps of training; {machine()}\n")

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from orchestrion.contracts import Conditioner, Conditioning, Continuous
 from orchestrion.errors import UserError
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
-from orchestrion.nn.packed import pack
 
 HALF = torch.bfloat16
 
@@ -126,10 +125,7 @@ class UNet2d(Denoiser):
         device = self.conv_in.weight.device.type
         if not torch.is_autocast_enabled(device) or torch.is_grad_enabled():
             return self
-        half = copy.deepcopy(self).to(HALF).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for blocks in (half.down_blocks, half.mid_block, half.up_blocks):
-            pack(blocks, but=Upsample)  # which makes other kernels of its weights
-        return half
+        return copy.deepcopy(self).to(HALF).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class TimeEmbedding(nn.Module):

@@ -12,7 +12,6 @@ from orchestrion.nn.unet2d import UNet2dConfig
 from orchestrion.objectives.diffusion import DenoiseConfig
 from orchestrion.sampling.parameterisations import PredictsNoise
 from orchestrion.sampling.paths import Linear
-from orchestrion.sampling.weighting import MinSNR
 from orchestrion.systems.system import Recipe, Stage, SystemConfig, system
 
 CODECS = {
@@ -42,8 +41,7 @@ def audio_diffusion(size: str) -> Recipe:
     steps, batch, rate = {"nano": (300, 4, 2e-3), "tiny": (1_300, 8, 1e-3), "small": (100_000, 16, 2e-4),
                           "paper": (100_000, 16, 1e-4)}[size]
     crop = generator.context * codec.hop / codec.sample_rate
-    objective = DenoiseConfig() if size == "paper" else DenoiseConfig(weighting=MinSNR())
-    stage = Stage(name="diffusion", trains="generator", objective=objective, crop=crop, batch=batch,
+    stage = Stage(name="diffusion", trains="generator", objective=DenoiseConfig(), crop=crop, batch=batch,
                   steps=steps, learning_rate=rate, betas=(0.95, 0.999), weight_decay=1e-6,
                   warmup=min(500, steps // 10), ema=0.9999 if size in ("small", "paper") else 0.999)
     return Recipe(system=SystemConfig(codec=codec, generator=generator), stages=(stage,))

@@ -15,7 +15,6 @@ from orchestrion.nn.unet2d import UNet2dConfig
 from orchestrion.objectives.heard_diffusion import HeardDenoiseConfig
 from orchestrion.sampling.parameterisations import PredictsNoise
 from orchestrion.sampling.paths import Linear
-from orchestrion.sampling.weighting import MinSNR, Weighting
 from orchestrion.systems.audio_diffusion import CODECS
 from orchestrion.systems.system import Recipe, Stage, SystemConfig, system
 
@@ -46,7 +45,7 @@ def conditional_audio_diffusion(size: str) -> Recipe:
     codec, generator = CODECS[size], GENERATORS[size]
     steps, batch, rate = {"nano": (300, 4, 2e-3), "tiny": (1_300, 8, 1e-3), "small": (100_000, 16, 2e-4),
                           "paper": (100_000, 16, 1e-4)}[size]
-    objective = HeardDenoiseConfig(mixed=0.0, weighting=Weighting() if size == "paper" else MinSNR())
+    objective = HeardDenoiseConfig(mixed=0.0)
     stage = Stage(name="diffusion", trains="generator", along=("conditioner",), objective=objective, batch=batch,
                   crop=generator.context * codec.hop / codec.sample_rate, steps=steps, learning_rate=rate,
                   betas=(0.95, 0.999), weight_decay=1e-6, warmup=min(500, steps // 10),
