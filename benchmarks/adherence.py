@@ -13,6 +13,7 @@ below 80 %.
 
 import argparse
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from orchestrion.playing.model import Model
 BAR = 0.8
 TOGETHER = 4  # pairs that are sampled at once
 TIMBRE = "timbre"
+SILENT = -50.0  # dBFS
 Row = tuple[str, int, int, int, int]
 """Name, met, of how many; among real renders met, of how many."""
 
@@ -97,7 +99,8 @@ def told_apart_by(contrasts: list[Contrast], corpus: Corpus, most: int, seconds:
         clip = read(corpus, piece, start, seconds) if sides else None
         for contrast, side in sides.items():
             assert clip is not None
-            heard[contrast.name].append((named(piece), side, contrast.heard(clip, corpus.sample_rate)))
+            if heard_in(clip):
+                heard[contrast.name].append((named(piece), side, contrast.heard(clip, corpus.sample_rate)))
     return {name: told_apart(found) for name, found in heard.items()}
 
 
@@ -107,8 +110,9 @@ def timbres(model: Model, corpus: Corpus, names: list[str], count: int, seconds:
     judge = TimbreJudge()
 
     def judged(pieces: Iterable[Piece]) -> list[tuple]:
-        return [(judge.features(read(corpus, piece, start, seconds), corpus.sample_rate), named(piece))
-                for piece, start in crops(corpus, pieces, 16, seconds, (0.25, 0.5, 0.75))]
+        clips = ((read(corpus, piece, start, seconds), named(piece))
+                 for piece, start in crops(corpus, pieces, 24, seconds, (0.25, 0.5, 0.75)))
+        return [(judge.features(clip, corpus.sample_rate), name) for clip, name in clips if heard_in(clip)]
 
     taught = judged(corpus.split("train"))
     judge.learn([features for features, _ in taught], [name for _, name in taught])
@@ -121,6 +125,11 @@ def timbres(model: Model, corpus: Corpus, names: list[str], count: int, seconds:
         met += sum(judge.name(judge.features(clip.samples, clip.sample_rate)) == names[i % len(names)]
                    for i, clip in zip(turn, clips))
     return met, count, sum(judge.name(features) == name for features, name in held), len(held)
+
+
+def heard_in(clip: torch.Tensor) -> bool:
+    """Whether anything plays: a thin track rests for whole crops."""
+    return 20 * math.log10(float(clip.square().mean().sqrt()) + 1e-9) > SILENT
 
 
 def crops(corpus: Corpus, pieces: Iterable[Piece], most: int, seconds: float,

@@ -100,7 +100,7 @@ class TimbreJudge:
     """Names the instrument of a clip: ridge regression from log-mel statistics to one-hot names, learned from real
     clips. The level is taken out, so that loudness names nothing."""
 
-    def __init__(self, ridge: float = 1.0) -> None:
+    def __init__(self, ridge: float = 10.0) -> None:
         self.look, self.ridge = LogMelStatistics(), ridge
 
     def features(self, clip: Clip, sample_rate: int) -> np.ndarray:
