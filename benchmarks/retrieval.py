@@ -75,7 +75,7 @@ def heard(listener: Listener, sounds: torch.Tensor, known: list[Mapping[str, flo
 
 
 def word_for(name: str, attributes: Mapping[str, float]) -> str:
-    if name not in attributes:
+    if name not in attributes or ("velocity" in attributes and name in ("level", "brightness")):  # as in captions
         return ""
     return instrument(int(attributes[name])) if name == "program" else next(
         iter(wordings_of(name, attributes[name])), "")
