@@ -34,18 +34,19 @@ GENERATORS = {
     "small": FlowConfig(net=DiTConfig(width=512, depth=12, heads=8), context=512, overlap=128),
     "release": FlowConfig(),
 }
+RATES = {"nano": 1e-3, "tiny": 1e-3, "small": 6e-4, "release": 8e-4}
 
 
 @system("orchestra", sizes=("nano", "tiny", "small", "release"))
 def orchestra(size: str) -> Recipe:
-    steps, batch = {"nano": (400, 8), "tiny": (4_000, 24), "small": (300_000, 32), "release": (8_000, 16)}[size]
+    steps, batch = {"nano": (400, 8), "tiny": (4_000, 24), "small": (300_000, 32), "release": (2_200, 24)}[size]
     generator = GENERATORS[size]
-    crop = generator.context * 2048 / 44_100
+    crop = 8.0 if size == "release" else generator.context * 2048 / 44_100  # more clips, so more captions, a step
     # few beginnings are given: what begins a piece must come from the words. And the words decide near the noise: with
-    # times that are rarely there, 650 steps taught hardly more than which instrument plays (docs/text.md)
+    # times that are rarely there, 650 steps hardly taught which instrument is meant (docs/text.md)
     objective = FlowMatchingConfig(beginnings=0.2, spans=0.05, spread=1.3, shift=2.5)
     stage = Stage(name="flow", trains="generator", along=("conditioner",), on="latents", objective=objective, crop=crop,
-                  batch=batch, steps=steps, learning_rate=1e-3 if size in ("nano", "tiny") else 6e-4, betas=(0.9, 0.98),
+                  batch=batch, steps=steps, learning_rate=RATES[size], betas=(0.9, 0.98),
                   weight_decay=0.01, warmup=min(300, steps // 10))
     return Recipe(system=SystemConfig(codec=CODECS[size], conditioner=WORDS[size], generator=generator),
                   stages=(codec_stage(size), stage))
