@@ -3,8 +3,8 @@
     python benchmarks/background_noise.py MODEL --data CORPUS [--bar 6] [--clips 8] [--picture out.png]
 
 spread: the 50th less the 10th percentile of an octave's level over time (floored at -70 dBFS): notes that decay and
-stop make it wide, hum and hiss narrow. flatness: 0 for a few pure partials, 1 for white noise. Bars: every octave's spread
-within 6 dB of real clips' (mel models; 12 dB for waveform models), flatness at most 1.5 times theirs.
+stop make it wide, hum and hiss narrow. flatness: 0 for a few pure partials, 1 for white noise. Bars: every octave's
+spread within 6 dB of real clips' (mel models; 12 dB for waveform models), flatness at most 1.5 times theirs.
 """
 
 import argparse

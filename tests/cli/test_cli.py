@@ -138,7 +138,6 @@ REFUSED = [
     ("generate -a tempo=nan", "--attribute takes NAME=NUMBER"),
     ("loop", "no bundled model loops yet: name one that does, such as the folder of one trained as"),
     ("generate --cfg-scale 3", "toy has no option 'cfg_scale'"),
-    ("generate -p calm", "no text model comes with this version"),
     ("generate toy -p calm", "toy takes no prompt"),
     ("generate -a tempo=fast", "--attribute takes NAME=NUMBER"),
     ("generate --device gpu", "there is no device 'gpu'"),

@@ -9,7 +9,6 @@ from orchestrion.audio import Audio
 from orchestrion.cli import main
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.contracts import Prompt
-from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.systems import shelf
 from orchestrion.systems.folder import About, save_model
@@ -62,12 +61,8 @@ def test_the_recorded_command_makes_the_same_clip_again(folder, tmp_path, capsys
     assert code == 2 and "led away from by a cfg_scale above 1" in said
 
 
-def test_words_pick_the_text_model_and_no_words_the_piano(monkeypatch):
-    monkeypatch.setattr(shelf, "aliases", lambda: {"piano": "piano-flow", "text": "orchestra"})
+def test_words_pick_the_text_model_and_no_words_the_piano():
     assert shelf.default_model(prompted=True) == "text" and shelf.default_model(prompted=False) == "piano"
-    monkeypatch.setattr(shelf, "aliases", lambda: {"piano": "piano-flow"})
-    with pytest.raises(UserError, match="no text model comes with this version"):
-        shelf.default_model(prompted=True)
 
 
 def test_what_a_model_does_not_listen_to_is_refused(folder, tmp_path, capsys):

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def generate(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help=(
         "A bundled model (see `orchestrion models`), a model folder, or hf:owner/name; by default piano, or with a "
-        "prompt the bundled text model, if one is bundled."))] = None,
+        "prompt text."))] = None,
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")] = None,
     negative: Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")] = None,
     attribute: Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",

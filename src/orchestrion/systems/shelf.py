@@ -26,12 +26,7 @@ def aliases() -> dict[str, str]:
 
 def default_model(prompted: bool) -> str:
     """The bundled model for those who name none: the one that takes prompts, where there is a prompt."""
-    if not prompted:
-        return "piano"
-    if "text" not in aliases():
-        raise UserError("no text model comes with this version of Orchestrion: name a model that takes prompts, such "
-                        "as a folder that `orchestrion train orchestra` wrote")
-    return "text"
+    return "text" if prompted else "piano"
 
 
 def find_model(name: str | Path) -> Path:
