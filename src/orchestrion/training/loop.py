@@ -76,7 +76,7 @@ class Loop:
         parameters, optimiser = self.groups[name], self.optimisers[name]
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients):
-            parameter.grad = gradient
+            parameter.grad = laid_out(gradient, parameter)
         if self.fabric.world_size > 1:
             self._share(parameters)
         if self.stage.clip is not None:
@@ -158,6 +158,14 @@ class Loop:
         device = self.fabric.device
         self.average = {name: tensor.to(device) for name, tensor in state["average"].items()}
         self.step = state["step"]
+
+
+def laid_out(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """The gradient in the parameter's own order in memory: through images with channels last it comes in another, and
+    AdamW's fused step pairs the numbers as they lie, so that it would train a scrambled network."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _rows(batch: Batch, rank: int, world: int) -> Batch:
