@@ -44,7 +44,7 @@ def hifigan(size: str) -> Recipe:
 
 def vocoder_stage(size: str, trains: str, name: str = "vocoder") -> Stage:
     """trains: the generator's place in the system."""
-    steps, batch, crop, rate = {"nano": (300, 4, 0.2, 2e-3), "tiny": (10_000, 4, 0.75, 1e-3),
+    steps, batch, crop, rate = {"nano": (300, 4, 0.2, 1e-3), "tiny": (10_000, 4, 0.75, 1e-3),
                                 "small": (500_000, 16, 0.75, 2e-4), "paper": (2_500_000, 16, 8192 / 22_050, 2e-4)}[size]
     return Stage(name=name, trains=trains, objective=OBJECTIVES[size], crop=crop, batch=batch, steps=steps,
                  learning_rate=rate, betas=(0.8, 0.99), weight_decay=0.01, warmup=0 if size == "paper" else 100,
