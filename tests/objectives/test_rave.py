@@ -84,14 +84,14 @@ def overfit(name, steps):
 
 def test_v2_overfits_one_clip():
     before, after, *_ = overfit("v2", 100)
-    assert before > 4 and after < 0.6 * before
+    assert before > 4 and after < 0.5 * before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in VARIANTS if name != "v2"])
 def test_every_variant_overfits_one_clip(name):
-    before, after, *_ = overfit(name, 130)
-    assert before > 4 and after < 0.6 * before
+    before, after, *_ = overfit(name, 170)
+    assert before > 4 and after < 0.5 * before
 
 
 def test_the_second_stage_leaves_the_encoder_alone():
