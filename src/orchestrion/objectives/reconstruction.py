@@ -21,6 +21,7 @@ class ReconstructionConfig(ObjectiveConfig):
     convergence: float = 0.5  # weights
     log_magnitude: float = 4.0  # most of a spectrum lies at the floor and adds nothing
     log_mel: float = 2.0
+    partials: float = 0.5
     magnitude: float = 2.0  # of the codec's own losses, where it tells of them
     power: float = 0.1
 
@@ -36,10 +37,11 @@ class ReconstructionObjective(Objective):
         self.config = config
         self.codec = [parts.codec]  # in a list: it is saved elsewhere
         self.weights = {"convergence": config.convergence, "log_magnitude": config.log_magnitude,
-                        "log_mel": config.log_mel, "magnitude": config.magnitude,
-                        "power": config.power}
+                        "log_mel": config.log_mel, "partials": config.partials,
+                        "magnitude": config.magnitude, "power": config.power}
         for window in {*config.windows, config.mel_window}:
             self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
+            self.register_buffer(f"pitches{window}", by_pitch(parts.codec.sample_rate, window), persistent=False)
         bank = mel_filterbank(parts.codec.sample_rate, config.mel_window, config.mels)
         bank = bank / bank.sum(1, keepdim=True).clamp_min(1e-9)  # means of bins, so that one floor suits all
         self.register_buffer("mel", bank.float().T.contiguous(), persistent=False)  # [f mels]
@@ -53,22 +55,24 @@ class ReconstructionObjective(Objective):
         yield "codec", self.compare(batch.audio, made.audio) | made.losses
 
     def compare(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """real, made `[b c t]` -> the three terms, each the mean over windows."""
+        """real, made `[b c t]` -> the four terms, each the mean over windows."""
         with torch.autocast(real.device.type, enabled=False):
             real, made = self._views(real.float(), made.float())
-            convergence, log_magnitude, log_mel = [], [], None
+            convergence, log_magnitude, partials, log_mel = [], [], [], None
             for window in self.config.windows:
                 x, y = self._magnitude(real, window), self._magnitude(made, window)
                 # over the whole batch: clip by clip, the quiet ones would outweigh all the rest
                 convergence.append((x - y).norm() / (x.norm() + 1e-2))
-                log_magnitude.append(self._log_distance(x, y))
+                apart = self._log_distance(x, y)
+                log_magnitude.append(apart.mean())
+                partials.append((apart.mean((0, 1)) * getattr(self, f"pitches{window}")).sum())
                 if window == self.config.mel_window:
-                    log_mel = self._log_distance(x @ self.mel, y @ self.mel)
+                    log_mel = self._log_distance(x @ self.mel, y @ self.mel).mean()
             if log_mel is None:
                 x, y = (self._magnitude(a, self.config.mel_window) for a in (real, made))
-                log_mel = self._log_distance(x @ self.mel, y @ self.mel)
-        return {"convergence": torch.stack(convergence).mean(),
-                "log_magnitude": torch.stack(log_magnitude).mean(), "log_mel": log_mel}
+                log_mel = self._log_distance(x @ self.mel, y @ self.mel).mean()
+        return {"convergence": torch.stack(convergence).mean(), "log_magnitude": torch.stack(log_magnitude).mean(),
+                "partials": torch.stack(partials).mean(), "log_mel": log_mel}
 
     def _views(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
         """`[b c t]` -> `[b t]`: of half the clips the mono mix, of the others one channel, drawn at random."""
@@ -84,4 +88,12 @@ class ReconstructionObjective(Objective):
         return torch.fft.rfft(frames).abs().clamp_min(1e-6) * (4 / window)
 
     def _log_distance(self, x: Tensor, y: Tensor) -> Tensor:
-        return ((x + self.config.floor).log() - (y + self.config.floor).log()).abs().mean()
+        return ((x + self.config.floor).log() - (y + self.config.floor).log()).abs()
+
+
+def by_pitch(sample_rate: int, window: int, low: float = 30.0, even: float = 110.0, high: float = 5_000.0) -> Tensor:
+    """Weights `[f]` of a spectrum's bins, of sum 1, that count every octave from `even` to `high` Hz alike: where the
+    notes are, which is a tenth of the bins. Below `low` and above `high` they are 0."""
+    hertz = torch.linspace(0, sample_rate / 2, window // 2 + 1)
+    weights = ((hertz >= low) & (hertz <= high)) / hertz.clamp_min(even)
+    return weights / weights.sum().clamp_min(1e-9)
