@@ -244,21 +244,14 @@ class Upsample(nn.Module):
 
 
 def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Nearest neighbours ×2, then a 3×3 convolution, for 16 products a pixel instead of 36: each of the four phases
-    of the doubled image sees only 2×2 pixels of the original, so kernel rows and columns that meet there add up.
+    """Nearest neighbours ×2, then a 3×3 convolution, for 16 products a pixel instead of 36: one transposed convolution,
+    since of the doubled pixels that the kernel sees, two or more are the same, and their weights add up.
 
     x `[b c h w]` -> `[b o 2h 2w]`.
     """
-    pairs = weight.new_tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]])  # [phase, pixel, kernel row]
-    kernels = torch.einsum("pik,qjl,ockl->pqocij", pairs, pairs, weight)
-    b, _, h, w = x.shape
-    made = x.new_empty(b, h, 2, w, 2, len(weight))
-    padded = nn.functional.pad(x, (1, 1, 1, 1))
-    for i in (0, 1):
-        for j in (0, 1):
-            phase = nn.functional.conv2d(padded[..., i : i + h + 1, j : j + w + 1], kernels[i, j], bias)
-            made[:, :, i, :, j] = phase.permute(0, 2, 3, 1)
-    return made.view(b, 2 * h, 2 * w, -1).permute(0, 3, 1, 2)  # channels last
+    doubled = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])  # [transposed kernel's row, kernel's row]
+    kernel = torch.einsum("ik,jl,ockl->coij", doubled, doubled, weight)
+    return nn.functional.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
 
 
 def attention(width: int, config: UNet2dConfig) -> nn.Module:

@@ -1,7 +1,8 @@
 """Spectral reconstruction of a codec: several STFT windows and a mel spectrogram, on the mono mix or a channel.
 
 Windows up to 16384 samples matter: spectra of 2048 can't tell a partial that holds together from one whose phase
-jumps from frame to frame. Terms per window after Yamamoto et al. 2020 (arXiv 1910.11480, eq. 6 and 7).
+jumps from frame to frame. Short ones matter for low notes too: partials 50 Hz apart beat, which only windows of 1024
+and less see, and beats that aren't there sound like notes struck again. Terms per window after Yamamoto et al. 2020 (arXiv 1910.11480, eq. 6 and 7).
 """
 
 from collections.abc import Iterator
@@ -14,14 +15,15 @@ from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts
 
 
 class ReconstructionConfig(ObjectiveConfig):
-    windows: tuple[int, ...] = (512, 2048, 8192, 16384)
+    windows: tuple[int, ...] = (512, 1024, 2048, 8192, 16384)
     mels: int = 128
     mel_window: int = 2048
     floor: float = 1e-4  # amplitude of a full-scale sine under which levels are not compared
+    loud: float = 1e-3  # the same for `partials`: notes, not what lies between them
     convergence: float = 0.5  # weights
     log_magnitude: float = 4.0  # most of a spectrum lies at the floor and adds nothing
     log_mel: float = 2.0
-    partials: float = 0.5
+    partials: float = 2.0
     magnitude: float = 2.0  # of the codec's own losses, where it tells of them
     power: float = 0.1
 
@@ -63,14 +65,14 @@ class ReconstructionObjective(Objective):
                 x, y = self._magnitude(real, window), self._magnitude(made, window)
                 # over the whole batch: clip by clip, the quiet ones would outweigh all the rest
                 convergence.append((x - y).norm() / (x.norm() + 1e-2))
-                apart = self._log_distance(x, y)
-                log_magnitude.append(apart.mean())
-                partials.append((apart.mean((0, 1)) * getattr(self, f"pitches{window}")).sum())
+                log_magnitude.append(log_distance(x, y, self.config.floor).mean())
+                apart = log_distance(x, y, self.config.loud).mean((0, 1))
+                partials.append((apart * getattr(self, f"pitches{window}")).sum())
                 if window == self.config.mel_window:
-                    log_mel = self._log_distance(x @ self.mel, y @ self.mel).mean()
+                    log_mel = log_distance(x @ self.mel, y @ self.mel, self.config.floor).mean()
             if log_mel is None:
                 x, y = (self._magnitude(a, self.config.mel_window) for a in (real, made))
-                log_mel = self._log_distance(x @ self.mel, y @ self.mel).mean()
+                log_mel = log_distance(x @ self.mel, y @ self.mel, self.config.floor).mean()
         return {"convergence": torch.stack(convergence).mean(), "log_magnitude": torch.stack(log_magnitude).mean(),
                 "partials": torch.stack(partials).mean(), "log_mel": log_mel}
 
@@ -87,8 +89,10 @@ class ReconstructionObjective(Objective):
         frames = audio.unfold(-1, window, window // 4) * getattr(self, f"window{window}")
         return torch.fft.rfft(frames).abs().clamp_min(1e-6) * (4 / window)
 
-    def _log_distance(self, x: Tensor, y: Tensor) -> Tensor:
-        return ((x + self.config.floor).log() - (y + self.config.floor).log()).abs()
+
+def log_distance(x: Tensor, y: Tensor, floor: float) -> Tensor:
+    """|difference| of the logarithms of two magnitudes, both raised by `floor`."""
+    return ((x + floor).log() - (y + floor).log()).abs()
 
 
 def by_pitch(sample_rate: int, window: int, low: float = 30.0, even: float = 110.0, high: float = 5_000.0) -> Tensor:
