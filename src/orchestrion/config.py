@@ -2,13 +2,16 @@
 
 A config class stands beside the class that it builds and inherits from `Config` through the role it
 plays (`CodecConfig`, `GeneratorConfig` …). As data it is a dict with its class name under `type`.
-Reading is strict: an unknown field, a wrong type and a config of another role are refused.
+Reading is strict: an unknown field, a wrong type and a config of another role are refused. So are numbers that can't
+be meant: whole ones count something and begin at 1, others at 0, unless the class says otherwise.
 """
 
 import dataclasses
 import hashlib
 import json
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeVar, dataclass_transform, get_args
 
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
@@ -20,9 +23,14 @@ C = TypeVar("C", bound="Config")
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Config:
-    """Base of every config. Subclasses become frozen, keyword-only dataclasses by themselves."""
+    """Base of every config. Subclasses become frozen, keyword-only dataclasses by themselves.
+
+    from_zero: fields whose whole numbers may be 0, besides those that are by default. signed: whose may be negative.
+    """
 
     registry: ClassVar[dict[str, type["Config"]]] = {}
+    from_zero: ClassVar[frozenset[str]] = frozenset()
+    signed: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -30,6 +38,16 @@ class Config:
         known = Config.registry.setdefault(cls.__name__, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two configs are called {cls.__name__}: {known.__module__} and {cls.__module__}")
+
+    def __post_init__(self) -> None:
+        """Raises UserError where a number can't be meant. Subclasses that check more call this too."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            name, value = field.name, getattr(self, field.name)
+            least = int(_counts(field.type) and field.default != 0 and name not in self.from_zero)
+            for number in _numbers(value):
+                if not math.isfinite(number) or (number < least and name not in self.signed):
+                    wanted = "a finite number" if name in self.signed else f"{'1' if least else 'zero'} or more"
+                    raise UserError(f"{type(self).__name__}.{name} must be {wanted}, got {value}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the class name of every config under `type`."""
@@ -141,6 +159,22 @@ def _structure_factory(role: type[Config]):
         return make_dict_structure_fn(cls, _converter)({k: v for k, v in data.items() if k != "type"}, cls)
 
     return structure
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Those in a field: itself, or those in a tuple or a dict of such."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _counts(expected: Any) -> bool:
+    """Whether a field's numbers are whole: `int`, `int | None`, `tuple[int, ...]` …"""
+    return expected is int or any(_counts(part) for part in get_args(expected))
 
 
 def _check_scalar(name: str, key: str, expected: Any, value: Any) -> None:

@@ -71,7 +71,8 @@ class DiTConfig(Config):
     heads: int = 4
 
     def __post_init__(self) -> None:
-        if self.heads < 1 or self.width < 1 or self.width % (2 * self.heads):
+        super().__post_init__()
+        if self.width % (2 * self.heads):
             raise UserError("a transformer's width must be a multiple of twice its heads (places turn numbers in "
                             f"pairs), got {self.width} for {self.heads}")
 

@@ -31,6 +31,7 @@ class HifiGanNetConfig(Config):
 
     def __post_init__(self) -> None:
         """Raises UserError where the figures don't belong together."""
+        super().__post_init__()
         if len(self.rates) != len(self.kernels) or len(self.blocks) != len(self.dilations):
             raise UserError("HiFi-GAN wants one kernel for each rate and dilations for each block; got "
                             f"{len(self.rates)} rates, {len(self.kernels)} kernels, {len(self.blocks)} blocks and "

@@ -25,6 +25,8 @@ from orchestrion.nn import half
 class UNet1dConfig(Config):
     """A number for each level, outermost first. Attentions may be left out."""
 
+    from_zero = frozenset({"attentions", "cross_attentions", "features"})
+
     channels: tuple[int, ...]
     factors: tuple[int, ...]  # of down-sampling on entering the level
     items: tuple[int, ...]  # repetitions on the way down, and again on the way up

@@ -38,6 +38,8 @@ REGULARISERS = ("kl", "mmd", "commitment")  # what a bottleneck may call its los
 class RaveCriticsConfig(Config):
     """Which critics judge, and how often they learn."""
 
+    from_zero = frozenset({"scales", "skip"})
+
     width: int = 64
     layers: int = 4
     scales: int = 3

@@ -24,6 +24,8 @@ class Times(Config):
 class LogitNormal(Times):
     """The logit of the time is normal: most in the middle (Esser et al. 2024, arXiv 2403.03206, §3.1)."""
 
+    signed = frozenset({"mean"})
+
     mean: float = 0.0
     spread: float = 1.0
 
@@ -33,6 +35,8 @@ class LogitNormal(Times):
 
 class LogNormal(Times):
     """The logarithm of σ/α is normal (Karras et al. 2022, table 1)."""
+
+    signed = frozenset({"mean"})
 
     mean: float = -1.2
     spread: float = 1.2

@@ -89,6 +89,9 @@ class System(nn.Module):
 class Stage(Config):
     """One training stage: which part, by which objective, on what crops, for how long."""
 
+    from_zero = frozenset({"warmup"})
+    signed = frozenset({"gain"})
+
     name: str
     trains: str  # a part of the system: "codec", "codec.decoder", "generator"
     objective: ObjectiveConfig
