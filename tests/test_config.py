@@ -9,6 +9,11 @@ class LampConfig(CodecConfig):
     watts: int = 40
     shade: str | None = None
     colours: tuple[float, ...] = (0.1, 0.2)
+    bulbs: int | None = None
+    spare: int = 0
+    warmth: float = 2.0
+    slope: tuple[float, float] = (0.0, 0.0)
+    signed = frozenset({"slope"})
 
 
 class NeonConfig(LampConfig):
@@ -54,11 +59,36 @@ def test_digest_follows_the_content():
     ("lamp", '{"type": "NeanConfig"}', "did you mean 'NeonConfig'"),
     ("lamp", '{"type": "NeonConfig", "wats": 3}', "did you mean 'watts'"),
     ("lamp", "3", "expected a CodecConfig"),
-    ("lamp.colours", '["red"]', "can't be read"),
+    ("lamp.colours", '["red"]', "LampConfig.colours must be float|NeonConfig.colours must be float"),
+    ("lamp.colours", "[0.1, true]", "must be float, got True"),
+    ("lamp.colours", "3", "can't be read"),
+    ("lamp.bulbs", '"two"', "must be int"),
+    ("lamp.bulbs", "1.5", "must be int"),
 ])
 def test_nonsense_is_refused_in_a_sentence(path, value, words):
     with pytest.raises(UserError, match=words):
         ROOM.override(path, value)
+
+
+@pytest.mark.parametrize(("path", "value", "words"), [
+    ("lamp.watts", "-5", "NeonConfig.watts must be 1 or more, got -5"),
+    ("lamp.watts", "0", "must be 1 or more"),
+    ("lamp.bulbs", "0", "must be 1 or more"),
+    ("lamp.spare", "-1", "must be zero or more"),
+    ("lamp.warmth", "-0.1", "must be zero or more"),
+    ("lamp.warmth", "NaN", "got nan"),
+    ("lamp.warmth", "Infinity", "got inf"),
+    ("lamp.colours", "[0.5, -0.5]", "must be zero or more"),
+    ("lamp.slope", "[-Infinity, 0]", "must be a finite number"),
+])
+def test_numbers_that_cannot_be_meant_are_refused_in_a_sentence(path, value, words):
+    with pytest.raises(UserError, match=words):
+        ROOM.override(path, value)
+
+
+def test_numbers_that_may_be_zero_or_negative_pass():
+    changed = ROOM.override("lamp.spare", "0").override("lamp.slope", "[-3, 3]").override("lamp.warmth", "0")
+    assert (changed.lamp.spare, changed.lamp.slope, changed.lamp.warmth) == (0, (-3, 3), 0)
 
 
 def test_a_missing_field_is_named():

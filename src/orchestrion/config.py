@@ -11,7 +11,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar, dataclass_transform, get_args
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, Union, dataclass_transform, get_args, get_origin
 
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
@@ -152,7 +153,7 @@ def _structure_factory(role: type[Config]):
             raise UserError(f"{name} has no field {key!r}; {did_you_mean(key, types)}")
         for key, value in data.items():
             if key != "type":
-                _check_scalar(name, key, types[key].type, value)
+                _check_scalars(f"{name}.{key}", types[key].type, value)
         for key, field in types.items():
             if key not in data and field.default is field.default_factory is dataclasses.MISSING:
                 raise UserError(f"{name} needs the field {key!r}")
@@ -177,11 +178,19 @@ def _counts(expected: Any) -> bool:
     return expected is int or any(_counts(part) for part in get_args(expected))
 
 
-def _check_scalar(name: str, key: str, expected: Any, value: Any) -> None:
-    """cattrs converts scalars (int("3")); a config takes them as they are."""
-    accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(expected)
-    if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool)):
-        raise UserError(f"{name}.{key} must be {expected.__name__}, got {value!r}")
+def _check_scalars(place: str, expected: Any, value: Any) -> None:
+    """cattrs converts scalars (int("3"), int(1.5)); a config takes them as they are, in lists too."""
+    if get_origin(expected) is tuple and isinstance(value, list | tuple):
+        for each in value:
+            _check_scalars(place, get_args(expected)[0], each)
+        return
+    if value is None and type(None) in get_args(expected):
+        return
+    choice = [part for part in get_args(expected) if part is not type(None)]
+    wanted = choice[0] if get_origin(expected) in (Union, UnionType) and len(choice) == 1 else expected
+    accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}.get(wanted)
+    if accepted and (not isinstance(value, accepted) or (isinstance(value, bool) and wanted is not bool)):
+        raise UserError(f"{place} must be {wanted.__name__}, got {value!r}")
 
 
 _converter.register_unstructure_hook_factory(

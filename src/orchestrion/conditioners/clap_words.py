@@ -20,6 +20,8 @@ EPS = 1e-12  # of the norms
 class ClapWordsConfig(ConditionerConfig):
     """The defaults are LAION's clap-htsat-unfused."""
 
+    from_zero = frozenset({"padding"})
+
     vocabulary: int = 50_265
     length: int = 512  # pieces of a prompt that are read
     width: int = 768

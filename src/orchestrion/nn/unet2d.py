@@ -23,6 +23,8 @@ HALF = torch.bfloat16
 
 
 class UNet2dConfig(DenoiserConfig):
+    from_zero = frozenset({"padding"})
+
     channels: tuple[int, ...] = (128, 128, 256, 256, 512, 512)  # a level each, halving the image between them
     attention: tuple[bool, ...] = (False, False, False, False, True, False)  # at which levels
     layers: int = 2  # residual blocks a level

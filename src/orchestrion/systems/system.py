@@ -125,6 +125,7 @@ class Stage(Config):
         low, high = self.gain
         if not -math.inf < low <= high < math.inf:
             self._refuse("gain", "two levels in dB, the lower one first", self.gain)
+        super().__post_init__()
 
     def _refuse(self, field: str, wanted: str, got: object) -> None:
         raise UserError(f"stage {self.name!r}: {field} must be {wanted}, got {got}")
