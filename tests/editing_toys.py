@@ -5,7 +5,8 @@ import math
 import torch
 
 from orchestrion.audio import Audio
-from orchestrion.contracts import Continuous, Edit, clip_generators, clip_noise
+from orchestrion.contracts import Continuous, Edit
+from orchestrion.sampling.clips import clip_generators, clip_noise
 from toys import ToyGenerator, ToyGeneratorConfig
 
 RATE = 8000

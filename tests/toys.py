@@ -18,9 +18,8 @@ from orchestrion.contracts import (
     Progress,
     Space,
     Windowed,
-    clip_generators,
-    clip_noise,
 )
+from orchestrion.sampling.clips import clip_generators, clip_noise
 from orchestrion.systems.folder import About, save_model
 from orchestrion.systems.system import System, SystemConfig
 

@@ -78,6 +78,7 @@ class Prompt:
     genre: str | None = None
     image: Tensor | None = None
     attributes: Mapping[str, float] = field(default_factory=dict)
+    beats: Sequence[float] = ()  # seconds from the clip's beginning, in order; some may lie outside it
 
 
 @dataclass
@@ -116,6 +117,15 @@ class Conditioning:
         made, others = Conditioning(), self.against.slots()
         for name, slot in self.slots().items():
             setattr(made, name, torch.cat([slot, others[name]]))
+        return made
+
+    def stretch(self, start: int, stop: int) -> "Conditioning":
+        """What it says of the latent frames from `start` to `stop`: `frames` cut out, zeros where they end before."""
+        if self.frames is None:
+            return self
+        part = self.frames[..., start:stop]
+        made = replace(self, frames=nn.functional.pad(part, (0, stop - start - part.shape[-1])))
+        made.against = self.against.stretch(start, stop) if self.against else None
         return made
 
     def slots(self) -> dict[str, Tensor]:
@@ -244,19 +254,6 @@ class Codec(nn.Module):
         return round(self.sample_rate / self.space.rate)
 
 
-class StreamingCodec(Codec):
-    """A codec that also takes sound as it comes: block after block it gives what it gives for the whole."""
-
-    def encode_stream(self, audio: Tensor, state: Any = None, final: bool = False) -> tuple[Tensor, Any]:
-        """The next samples `[b c t]`, of any number -> the latents or tokens that they complete, and the state for the
-        next call. state: None at the beginning. final: nothing follows."""
-        raise NotImplementedError
-
-    def decode_stream(self, latents: Tensor, state: Any = None, final: bool = False) -> tuple[Tensor, Any]:
-        """The next latents or tokens `[b d n]` -> the samples that they complete `[b c t]`, and the state."""
-        raise NotImplementedError
-
-
 # Conditioners and generators
 
 
@@ -267,8 +264,12 @@ class Conditioner(nn.Module):
     """
 
     fills: ClassVar[frozenset[str]]
-    hears: frozenset[str] = frozenset({"text"})  # "text", names of attributes: nothing else that is asked for counts
+    hears: frozenset[str] = frozenset({"text"})  # "text", names of attributes: nothing else but sound counts
     width: int
+
+    def width_of(self, slot: str) -> int:
+        """The e of one of the slots, where they are not all alike."""
+        return self.width
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         raise NotImplementedError
@@ -280,6 +281,10 @@ class Conditioner(nn.Module):
         guided.against = made.map(lambda slot: slot[b:])
         guided.negated = tuple(bool(p.negative) for p in prompts)
         return guided
+
+    def complete(self, prompt: Prompt, seconds: float, seed: int) -> Prompt:
+        """The prompt of a clip of so many seconds, with what it leaves open settled: drawn from the seed."""
+        return prompt
 
     def fit(self, prompts: Iterable[Prompt]) -> None:
         """Measures what it must know of a corpus's prompts (ranges of numbers, a vocabulary), before training."""
@@ -311,16 +316,6 @@ class Generator(nn.Module):
         """With the capability "interpolate": what lies between two clips' latents `[1 …]`, one clip for every share
         from 0 (the first) to 1 (the second)."""
         raise NotImplementedError
-
-
-def clip_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One CPU random generator per clip, so that a clip doesn't depend on its batch or device."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def clip_noise(generators: Sequence[torch.Generator], *shape: int) -> Tensor:
-    """Normal noise `[b *shape]`, each clip from its own generator."""
-    return torch.stack([torch.randn(*shape, generator=g) for g in generators])
 
 
 # Training

@@ -1,10 +1,12 @@
 """Attributes against scores whose tempo, key, density and so on are known by construction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scores import midi, scale
 
-from orchestrion.corpus.music import Music, find_key, heard_tempo, on_grid, union
+from orchestrion.corpus.music import Music, find_key, heard_tempo, on_grid, tempo_of, union
 from orchestrion.errors import UserError
 
 
@@ -26,6 +28,27 @@ def test_tempo_is_heard_when_the_tempo_track_means_nothing(bpm):
     for trusted in (True, False):
         heard = attributes(data, true_tempo=trusted)["tempo"]
         assert min(abs(heard / bpm - octave) for octave in (0.5, 1, 2)) < 0.03
+
+
+def test_beats_follow_the_tempo_track():
+    beats = Music.read(scale(bpm=90)).beats()
+    assert np.allclose(np.diff(beats), 60 / 90, atol=1e-6) and beats[0] == 0
+    music = Music.read(scale(bpm=120))
+    changed = replace(music, tempos=np.array([[0.0, 120.0], [1.0, 60.0]]))
+    assert np.allclose(changed.beats()[:5], [0, 0.5, 1, 2, 3])
+
+
+@pytest.mark.parametrize("octave", [0.5, 1, 2])
+def test_beats_are_tapped_where_the_notes_are(octave):
+    music = Music.read(scale(bpm=100))
+    heard = heard_tempo(music.start, music.velocity)
+    beats = music.tapped([60 / (heard * octave) * i for i in range(20)])
+    assert tempo_of(beats) == pytest.approx(heard)
+
+
+def test_no_beats_have_no_tempo():
+    assert tempo_of([]) is tempo_of([1.0]) is None
+    assert Music.read(scale(bpm=100)).tapped([]) == []
 
 
 def test_tempo_of_a_single_note_is_a_number():

@@ -9,8 +9,9 @@ import zipfile
 import pytest
 from scores import encoded, laid_out, scale, tone, zipped
 
+from orchestrion.corpus.music import tempo_of
 from orchestrion.corpus.sources import SOURCES, find_source
-from orchestrion.corpus.sources.pop909 import key_of, read_sheet, tempo_of
+from orchestrion.corpus.sources.pop909 import beats_of, key_of, read_sheet
 from orchestrion.corpus.splits import split_of
 from orchestrion.corpus.store import Store
 from orchestrion.errors import UserError
@@ -113,7 +114,7 @@ def test_pop909(tmp_path):
     pieces = items(found)
     assert set(pieces) == {"pop909/001", "pop909/849"}
     first = pieces["pop909/001"]
-    assert first.attributes["tempo"] == pytest.approx(96)  # the beats say so, against the file's 90
+    assert tempo_of(first.beats) == pytest.approx(96)  # the beats say so, against the file's 90
     assert (first.attributes["key"], first.attributes["mode"]) == (6, 0)  # G flat minor lasts longer
     assert first.attributes["beats_per_bar"] == 2
     assert first.facts == {"genre": "pop", "song": "歌", "singer": "Anna"}
@@ -127,14 +128,14 @@ def test_a_damaged_index_is_one_sentence(tmp_path):
 
 
 def test_pop909s_annotations():
-    assert tempo_of("0.5 1.0\n1.0 0.0\n1.5 1.0\n") == {"tempo": pytest.approx(120)}
+    assert beats_of("0.5 1.0\n1.5 1.0\n1.0 0.0\n") == [0.5, 1.0, 1.5]
     assert [key_of(f"0 1 {name}")["key"] for name in ("C:maj", "Cb:maj", "F#:min", "Bb:min")] == [
         0,
         11,
         6,
         10,
     ]
-    assert tempo_of("") == key_of("") == {}
+    assert beats_of("") == [] and key_of("") == {}
     assert read_sheet(sheet([("a", "b"), ("1", "2")])) == [{"a": "1", "b": "2"}]
 
 

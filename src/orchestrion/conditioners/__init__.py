@@ -1,5 +1,16 @@
 """Prompts to conditioning. A new conditioner is one file here and one line below."""
 
-from orchestrion.conditioners import attributes, audio_encoder, clap, clap_words, text, text_clap, text_t5
+from orchestrion.conditioners import (
+    attributes,
+    audio_encoder,
+    clap,
+    clap_words,
+    metronome,
+    text,
+    text_clap,
+    text_t5,
+    timed_text,
+)
 
-__all__ = ["attributes", "audio_encoder", "clap", "clap_words", "text", "text_clap", "text_t5"]
+__all__ = ["attributes", "audio_encoder", "clap", "clap_words", "metronome", "text", "text_clap", "text_t5",
+           "timed_text"]

@@ -21,6 +21,7 @@ class Piece:
     source: the piece's key, such as `pop909/001`. sha256: of what is heard: the samples of a recording, the
     notes and pedals of MIDI. facts: what metadata says: title, artist, composer, genre, year, caption (lines of which
     each is one). curves: how the playing changes, of `music.Music.curves`.
+    beats: when they fall, in seconds, where that is known.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Piece:
     sha256: str = ""
     facts: dict[str, str] = field(default_factory=dict)
     curves: dict[str, list[float]] = field(default_factory=dict)
+    beats: list[float] = field(default_factory=list)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)

@@ -13,6 +13,8 @@ from orchestrion.corpus.latents import cached_latents
 from orchestrion.corpus.music import during
 from orchestrion.errors import UserError
 
+AROUND = 3.0  # seconds before and after a crop, whose beats it is told too
+
 
 def pieces_of(corpus: Corpus, split: str) -> list[Piece]:
     """The pieces of a split; a corpus too small to have that split lends its training pieces."""
@@ -47,7 +49,9 @@ def worded(piece: Piece, key: str, start: float = 0.0, seconds: float | None = N
     attributes = {name: value for name, value in (piece.attributes | told).items() if isinstance(value, int | float)}
     own = piece.caption and piece.caption != caption(piece.source, piece.attributes, piece.facts)
     text = piece.caption if own else caption(f"{key}/{piece.source}", attributes, piece.facts)
-    return replace(piece_prompt(piece), text=text or None, attributes=attributes)
+    end = start + (seconds or piece.seconds)
+    beats = [beat - start for beat in piece.beats if start - AROUND < beat < end + AROUND]
+    return replace(piece_prompt(piece), text=text or None, attributes=attributes, beats=beats)
 
 
 def draw(rng: np.random.Generator, seconds: np.ndarray, crop: float, size: int) -> list[tuple[int, float]]:

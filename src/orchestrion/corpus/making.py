@@ -5,7 +5,7 @@ import io
 import random
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,7 @@ import soundfile as sf
 
 from orchestrion.corpus.captions import caption
 from orchestrion.corpus.corpus import Piece
-from orchestrion.corpus.music import Music
+from orchestrion.corpus.music import Music, tempo_of
 from orchestrion.corpus.recordings import check_sound, fit, read_recording, sound_attributes, trim_tail
 from orchestrion.corpus.rendering import RATE, calibrated_gain, render
 from orchestrion.corpus.sources import Item
@@ -66,6 +66,10 @@ class Variation:
             played["key"] = (played["key"] + self.semitones) % 12
         return played
 
+    def beats(self, written: Sequence[float]) -> list[float]:
+        """The seconds at which they fall, as it is played."""
+        return [beat / self.speed for beat in written]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -92,11 +96,14 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
         return Outcome(item.key, reason=str(error))
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise each
         return Outcome(item.key, reason=f"unreadable ({error})")
-    annotated = dict(item.attributes)
+    annotated, beats = dict(item.attributes), list(item.beats)
     if music and sound.vary and not item.recording:
         variation = Variation.of(item.key)
-        music, annotated = variation.play(music), variation.annotate(annotated)
+        music, annotated, beats = variation.play(music), variation.annotate(annotated), variation.beats(beats)
     gains, attributes = {}, music.attributes(item.true_tempo) if music else {}
+    if music:
+        beats = music.tapped(beats or (music.beats() if item.true_tempo else []))
+        annotated |= {"tempo": tempo} if (tempo := tempo_of(beats)) else {}
     if not item.recording:
         assert music and sound.soundfont
         program = choose(item.key, sound.programs)
@@ -128,6 +135,7 @@ def make(item: Item, store: Store, folder: Path, sound: Sound) -> Outcome:
             sha256=heard,
             facts=dict(item.facts),
             curves={name: list(sums) for name, sums in music.curves().items()} if music else {},
+            beats=[round(beat, 3) for beat in beats],
         ),
         gains=gains,
     )

@@ -22,11 +22,10 @@ from orchestrion.contracts import (
     GeneratorConfig,
     Progress,
     Space,
-    clip_generators,
-    clip_noise,
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
+from orchestrion.sampling.clips import clip_generators, clip_noise
 from orchestrion.sampling.diffusion import Predict, Solver, add_noise, ddim, find_solver
 from orchestrion.sampling.guidance import clipping, guided, invert, keeping, resampled, slerp, windowed
 from orchestrion.sampling.numbers import check_from_zero, check_led_away, check_steps

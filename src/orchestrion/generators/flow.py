@@ -24,11 +24,10 @@ from orchestrion.contracts import (
     GeneratorConfig,
     Progress,
     Space,
-    clip_generators,
-    clip_noise,
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.dit import DiT
+from orchestrion.sampling.clips import clip_generators, clip_noise
 from orchestrion.sampling.numbers import check_above_zero, check_from_zero, check_led_away, check_steps
 from orchestrion.sampling.solvers import even_times, find_solver
 
@@ -51,6 +50,9 @@ class FlowOptions:
         check_from_zero("cfg_scale", self.cfg_scale)
         check_from_zero("cfg_from", self.cfg_from)
         check_from_zero("cfg_until", self.cfg_until)
+        if not self.cfg_from <= self.cfg_until <= 1:
+            raise UserError("the prompt steers from one share of the way to a later one, 1 at most: cfg_from "
+                            f"{self.cfg_from:g} and cfg_until {self.cfg_until:g} don't say so")
 
     def stretches(self, way: list[float]) -> list[tuple[bool, list[float]]]:
         """Times from 0 to 1, cut where guidance begins and ends; each part with whether it is guided. A solver that
@@ -88,7 +90,7 @@ class FlowConfig(GeneratorConfig):
 
 
 class FlowGenerator(Generator):
-    accepts: ClassVar[frozenset[str]] = frozenset({"sequence", "vector"})
+    accepts: ClassVar[frozenset[str]] = frozenset({"sequence", "vector", "frames"})
     capabilities: ClassVar[frozenset[str]] = frozenset({"continue", "inpaint", "vary"})
     options: ClassVar[type] = FlowOptions
 
@@ -105,17 +107,19 @@ class FlowGenerator(Generator):
                             f"got {config.overlap}")
         self.config, self.channels = config, space.channels
         net = config.net
-        self.conditioned = conditioner is not None
-        vector, words = (conditioner.width if conditioner and slot in fills else 0 for slot in ("vector", "sequence"))
-        self.net = DiT(2 * space.channels + 1, space.channels, net.width, net.depth, net.heads, vector, words)
+        self.conditioned = bool(fills - {"frames"})  # a beat is kept to, there is nothing to be led away from
+        vector, words, paced = (conditioner.width_of(slot) if conditioner and slot in fills else 0
+                                for slot in ("vector", "sequence", "frames"))
+        self.net = DiT(2 * space.channels + 1, space.channels, net.width, net.depth, net.heads, vector, words, paced)
 
     def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor,
                  conditioning: Conditioning | None = None) -> Tensor:
         """x `[b d n]` at `time` `[b]` or `[1]`; known latents `[b d n]` count where keep `[b n]` -> `[b d n]`."""
         mask = keep[:, None].to(x.dtype)
         features = torch.cat([x, known * mask, mask], 1)
-        said = conditioning or Conditioning()
-        return self.net(features.transpose(1, 2), time, said.vector, said.sequence, said.mask).transpose(1, 2)
+        said = (conditioning or Conditioning()).stretch(0, x.shape[-1])
+        paced = None if said.frames is None else said.frames.mT
+        return self.net(features.transpose(1, 2), time, said.vector, said.sequence, said.mask, paced).transpose(1, 2)
 
     def guided(self, x: Tensor, time: float, known: Tensor, keep: Tensor, conditioning: Conditioning,
                guidance: float) -> Tensor:
@@ -151,7 +155,8 @@ class FlowGenerator(Generator):
                     progress((number + step / options.steps) / len(starts))
 
             made[..., part] = self._window(noise[..., part], made[..., part], source[..., part], done,
-                                           strength, options, told, conditioning, guidance)
+                                           strength, options, told, conditioning.stretch(part.start, part.stop),
+                                           guidance)
         return made
 
     def starts(self, frames: int) -> list[int]:
@@ -166,7 +171,7 @@ class FlowGenerator(Generator):
     def _guidance(self, options: FlowOptions) -> float:
         scale = options.cfg_scale
         if scale is None:
-            return self.config.guidance
+            return self.config.guidance if self.conditioned else 1.0
         if not self.conditioned and scale != 1:
             raise UserError("this model takes no prompt, so there is nothing to guide towards: leave cfg_scale out")
         return scale

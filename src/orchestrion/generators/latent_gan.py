@@ -29,9 +29,9 @@ from orchestrion.contracts import (
     GeneratorConfig,
     Progress,
     Space,
-    clip_generators,
 )
 from orchestrion.errors import UserError
+from orchestrion.sampling.clips import clip_generators
 from orchestrion.sampling.numbers import check_above_zero
 
 START = 4  # steps at the bottom of the generator and at the top of the critic
@@ -44,14 +44,14 @@ Noise = Callable[[int], Tensor]
 
 @dataclass(frozen=True)
 class GanOptions:
-    """truncation: bound of the normal numbers that anchors and style are drawn from, the "variety" knob (the
-    authors offer 0.1 to 3.9). loop: the piece repeats itself every `latlen` steps without a seam."""
+    """variety: bound of the normal numbers that anchors and style are drawn from (the authors' "truncation", of which
+    they offer 0.1 to 3.9). loop: the piece repeats itself every `latlen` steps without a seam."""
 
-    truncation: float = 2.0
+    variety: float = 2.0
     loop: bool = False
 
     def __post_init__(self) -> None:
-        check_above_zero("truncation", self.truncation)
+        check_above_zero("variety", self.variety)
 
 
 class LatentGanConfig(GeneratorConfig):
@@ -162,8 +162,8 @@ class LatentGan(Generator):
         inputs, noise = [], []
         for generator in clip_generators(seeds):
             second = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            style = truncated_normal((self.config.style, 1), options.truncation, generator)
-            drawn = [truncated_normal((self.config.coordinates,), options.truncation, generator)
+            style = truncated_normal((self.config.style, 1), options.variety, generator)
+            drawn = [truncated_normal((self.config.coordinates,), options.variety, generator)
                      for _ in range(anchors)]
             points = torch.stack(drawn * 2 if options.loop else drawn, -1)
             inputs.append(torch.cat([along(points[None], steps[None], spacing)[0],

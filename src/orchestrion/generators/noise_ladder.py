@@ -25,11 +25,10 @@ from orchestrion.contracts import (
     GeneratorConfig,
     Progress,
     Space,
-    clip_generators,
-    clip_noise,
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.unet1d import UNet1d, UNet1dConfig
+from orchestrion.sampling.clips import clip_generators, clip_noise
 from orchestrion.sampling.numbers import check_steps
 from orchestrion.sampling.parameterisations import PredictsV
 from orchestrion.sampling.paths import Angle

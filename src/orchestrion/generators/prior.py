@@ -31,10 +31,10 @@ from orchestrion.contracts import (
     GeneratorConfig,
     Progress,
     Space,
-    clip_generators,
 )
 from orchestrion.errors import UserError
 from orchestrion.nn.streaming import Conv
+from orchestrion.sampling.clips import clip_generators
 from orchestrion.sampling.numbers import check_from_zero
 
 FURTHEST = 4.0  # deviations; the ends of the outermost steps

@@ -16,13 +16,14 @@ from orchestrion.nn import half
 
 
 class DiT(nn.Module):
-    """`[b n d]`, time `[b]` in 0 to 1, vector `[b e]`, words `[b l e]` with mask `[b l]` or None -> `[b n out]`.
+    """`[b n d]`, time `[b]` in 0 to 1, vector `[b e]`, words `[b l e]` with mask `[b l]`, frames `[b n e]` or None
+    -> `[b n out]`.
 
-    Of time and vector, `[1 …]` stands for all clips alike. vector, words: their e; 0 where there are none.
+    Of time and vector, `[1 …]` stands for all clips alike. vector, words, frames: their e; 0 where there are none.
     """
 
     def __init__(self, features: int, out: int, width: int, depth: int, heads: int, vector: int = 0,
-                 words: int = 0) -> None:
+                 words: int = 0, frames: int = 0) -> None:
         super().__init__()
         self.enter = nn.Linear(features, width)
         self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
@@ -30,6 +31,7 @@ class DiT(nn.Module):
         modulation = nn.Linear(width, 6 * width)
         self.modulate = nn.Sequential(nn.SiLU(), modulation)
         self.words = nn.Linear(words, width) if words else None
+        self.frames = nn.Linear(frames, width, bias=False) if frames else None
         self.nothing = nn.Parameter(0.02 * torch.randn(width)) if words else None
         self.blocks = nn.ModuleList(DiTBlock(width, heads, crossed=words > 0) for _ in range(depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
@@ -39,14 +41,18 @@ class DiT(nn.Module):
         for linear in (modulation, self.leave):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)
+        if self.frames is not None:
+            nn.init.zeros_(self.frames.weight)
 
     def forward(self, x: Tensor, time: Tensor, vector: Tensor | None = None, words: Tensor | None = None,
-                mask: Tensor | None = None) -> Tensor:
+                mask: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
         signal = self.time(fourier(time, 256).to(x.dtype))
         if self.vector is not None and vector is not None:
             signal = signal + self.vector(vector)
         modulation = rearrange(self.modulate(signal).float(), "b (m d) -> b m 1 d", m=6)
         x = self.enter(x)
+        if self.frames is not None and frames is not None:
+            x = x + self.frames(frames.to(x.dtype))
         turns = rotary(x.shape[1], self.head_width, x.device).to(x.dtype)
         words, mask = self.read(words, mask, len(x))
         blocks = self._half.of(self.blocks) if half.wanted(x) else self.blocks

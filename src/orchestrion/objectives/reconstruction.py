@@ -2,7 +2,8 @@
 
 Windows up to 16384 samples matter: spectra of 2048 can't tell a partial that holds together from one whose phase
 jumps from frame to frame. Short ones matter for low notes too: partials 50 Hz apart beat, which only windows of 1024
-and less see, and beats that aren't there sound like notes struck again. Terms per window after Yamamoto et al. 2020 (arXiv 1910.11480, eq. 6 and 7).
+and less see, and beats that aren't there sound like notes struck again. Terms per window after Yamamoto et al. 2020
+(arXiv 1910.11480, eq. 6 and 7).
 """
 
 from collections.abc import Iterator

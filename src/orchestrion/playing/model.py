@@ -140,7 +140,10 @@ class Model:
         frames = self._whole_frames(frames, loop=getattr(options, "loop", False))
         check_memory(self.system.codec.space, frames, len(seeds))
         with self._precision():
-            conditioning = self._condition([as_prompt(prompt) for prompt in prompts])
+            asked = [as_prompt(prompt) for prompt in prompts]
+            if self.system.conditioner is not None:
+                asked = [self.system.conditioner.complete(prompt, duration, seed) for prompt, seed in zip(asked, seeds)]
+            conditioning = self._condition(asked)
             return self.generator.sample(frames, conditioning, list(seeds), options, progress=progress)
 
     def stream(self, latents: Tensor, length: int | None = None, seed: int = 0) -> Iterator[Tensor]:
@@ -174,7 +177,7 @@ class Model:
         for name in wanted:
             if name not in known:
                 raise UserError(f"{self.name} has no option {name!r} ({type(self.generator).__name__}); "
-                                f"{did_you_mean(name, known)}")
+                                f"{did_you_mean(name, {*known} - {'loop'})}")
         merged = {name: value for name, value in self.about.defaults.items() if name in known} | wanted
         return self.generator.options(**merged) if known else None
 
@@ -304,8 +307,9 @@ def check_heard(model: Model, prompt: Prompt) -> None:
         return  # takes no prompt, and says so
     said = {*prompt.attributes, *(["text"] if prompt.text or prompt.negative else [])}
     if deaf := sorted(said - conditioner.hears):
-        raise UserError(f"{model.name} doesn't listen to {', '.join(deaf)}, but to "
-                        f"{', '.join(sorted(conditioner.hears))}: ask for that, or leave it out")
+        heard = ", ".join(sorted(conditioner.hears)) or "a sound (--like)"
+        raise UserError(f"{model.name} doesn't listen to {', '.join(deaf)}, but to {heard}: ask for that, or leave it "
+                        "out")
 
 
 def as_prompt(prompt: str | Prompt | None) -> Prompt:

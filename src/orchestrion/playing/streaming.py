@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orchestrion.contracts import StreamingCodec
+from orchestrion.codecs.streaming import StreamingCodec
 from orchestrion.errors import UserError
 from orchestrion.playing.model import Model
 from orchestrion.playing.transfer import UNEDITED, LatentEdit

@@ -1,10 +1,11 @@
 """Flow: rectified flow with a small transformer over the spectral codec's latents.
 
-    noise ── DiT, a few steps ──► z ── spectral codec ──► audio
+    noise, beats ── DiT, a few steps ──► z ── spectral codec ──► audio
 
 `release` over `spectral-v1` made the bundled `piano-flow`.
 """
 
+from orchestrion.conditioners.metronome import MetronomeConfig
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.systems.spectral import CODECS, codec_stage
@@ -26,4 +27,5 @@ def flow(size: str) -> Recipe:
     stage = Stage(name="flow", trains="generator", on="latents", objective=FlowMatchingConfig(), crop=crop,
                   batch=batch, steps=steps, learning_rate=1e-3, betas=(0.9, 0.98), weight_decay=0.01,
                   warmup=min(200, steps // 10))
-    return Recipe(system=SystemConfig(codec=CODECS[size], generator=generator), stages=(codec_stage(size), stage))
+    parts = SystemConfig(codec=CODECS[size], conditioner=MetronomeConfig(), generator=generator)
+    return Recipe(system=parts, stages=(codec_stage(size), stage))

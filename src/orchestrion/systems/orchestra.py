@@ -17,6 +17,7 @@ Other text encoders by `--set`: frozen T5,
 """
 
 from orchestrion.conditioners.text import TextEncoderConfig
+from orchestrion.conditioners.timed_text import TimedTextConfig
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.systems.spectral import CODECS, codec_stage
@@ -48,5 +49,5 @@ def orchestra(size: str) -> Recipe:
     stage = Stage(name="flow", trains="generator", along=("conditioner",), on="latents", objective=objective, crop=crop,
                   batch=batch, steps=steps, learning_rate=RATES[size], betas=(0.9, 0.98),
                   weight_decay=0.01, warmup=min(300, steps // 10))
-    return Recipe(system=SystemConfig(codec=CODECS[size], conditioner=WORDS[size], generator=generator),
-                  stages=(codec_stage(size), stage))
+    parts = SystemConfig(codec=CODECS[size], conditioner=TimedTextConfig(text=WORDS[size]), generator=generator)
+    return Recipe(system=parts, stages=(codec_stage(size), stage))

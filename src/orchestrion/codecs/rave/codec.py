@@ -18,7 +18,8 @@ from torch import Tensor
 
 from orchestrion.codecs.rave.bottlenecks import BottleneckConfig, Quantised, QuantisedConfig, VariationalConfig
 from orchestrion.codecs.rave.networks import AdaIN, Decoder, RaveNetConfig, RaveV2Config
-from orchestrion.contracts import CodecConfig, Continuous, Discrete, Exact, Reconstruction, Space, StreamingCodec
+from orchestrion.codecs.streaming import StreamingCodec
+from orchestrion.contracts import CodecConfig, Continuous, Discrete, Exact, Reconstruction, Space
 from orchestrion.errors import UserError
 from orchestrion.nn.noise import normal_noise, uniform_noise
 from orchestrion.nn.pqmf import PQMF

@@ -4,12 +4,10 @@
 """
 
 import re
-import statistics
 import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
-from itertools import pairwise
 from xml.etree import ElementTree
 
 from orchestrion.corpus.sources.source import Item, Source
@@ -54,20 +52,20 @@ class Pop909(Source):
         row = self.index.get(piece, {})
         facts = {"genre": "pop", "song": row.get("name", ""), "singer": row.get("artist", "")}
         attributes: dict[str, float] = {}
+        beats: list[float] = []
         if f"{folder}/beat_midi.txt" in self.store.sizes:
-            attributes |= tempo_of(self.store.text(f"{folder}/beat_midi.txt"))
+            beats = beats_of(self.store.text(f"{folder}/beat_midi.txt"))
         if f"{folder}/key_audio.txt" in self.store.sizes:
             attributes |= key_of(self.store.text(f"{folder}/key_audio.txt"))
         if row.get("num_beats_per_measure", "").isdigit():
             attributes["beats_per_bar"] = float(row["num_beats_per_measure"])
-        return Item(f"pop909/{piece}", notes=notes, facts={k: v for k, v in facts.items() if v}, attributes=attributes)
+        return Item(f"pop909/{piece}", notes=notes, facts={k: v for k, v in facts.items() if v}, attributes=attributes,
+                    beats=beats)
 
 
-def tempo_of(text: str) -> dict[str, float]:
-    """Beats a minute, from lines that begin with the time of a beat in seconds."""
-    beats = sorted(float(line.split()[0]) for line in text.splitlines() if line.strip())
-    gaps = [after - before for before, after in pairwise(beats) if after > before]
-    return {"tempo": 60 / statistics.median(gaps)} if gaps else {}
+def beats_of(text: str) -> list[float]:
+    """Seconds, from lines that begin with the time of a beat."""
+    return sorted(float(line.split()[0]) for line in text.splitlines() if line.strip())
 
 
 def key_of(text: str) -> dict[str, float]:

@@ -41,6 +41,7 @@ class Item:
     split: str | None = None  # the collection's own, where it has one
     facts: Mapping[str, str] = field(default_factory=dict)  # title, artist, composer, genre, year, caption
     attributes: Mapping[str, float] = field(default_factory=dict)  # annotations; they win over measurements
+    beats: Sequence[float] = ()  # seconds
     true_tempo: bool = True  # False: the MIDI was played freely and its tempo track means nothing
 
 
