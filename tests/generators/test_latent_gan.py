@@ -80,8 +80,8 @@ def test_truncated_normal_has_the_closed_forms_deviation(bound):
     assert values.abs().max() <= bound and abs(values.std().item() / expected - 1) < 0.01
 
 
-def test_truncation_is_the_variety(gan):
-    spread = [gan.sample(32, Conditioning(), list(range(16)), GanOptions(truncation=t)).std(0).mean()
+def test_variety_bounds_what_is_drawn(gan):
+    spread = [gan.sample(32, Conditioning(), list(range(16)), GanOptions(variety=t)).std(0).mean()
               for t in (0.1, 1.0, 3.0)]
     assert spread[0] < spread[1] < spread[2]
 
@@ -122,5 +122,5 @@ def test_what_it_cannot_do_is_refused(gan):
         gan.sample(32, Conditioning(), [0], edit=Edit(torch.zeros(1, 5, 32), torch.ones(1, 32) > 0))
     with pytest.raises(UserError, match="at least one"):
         gan.sample(0, Conditioning(), [0])
-    with pytest.raises(UserError, match="truncation"):
-        GanOptions(truncation=0)
+    with pytest.raises(UserError, match="variety"):
+        GanOptions(variety=0)

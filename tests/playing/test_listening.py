@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import soundfile
 import torch
 from safetensors import safe_open
 
@@ -116,3 +117,27 @@ def test_mistakes_are_sentences(model, tmp_path, capsys):
     ):
         code, _, err = run(capsys, *words)
         assert code == 2 and sentence in err, words
+
+
+def test_files_that_cannot_be_heard_are_left_out_and_named(model, tmp_path, capsys):
+    soundfile.write(tmp_path / "good.wav", [0.1, -0.1] * RATE, RATE)
+    soundfile.write(tmp_path / "empty.wav", [], RATE)
+    (tmp_path / "junk.wav").write_bytes(b"no sound")
+    code, out, err = run(capsys, "search", model, "plucked strings", tmp_path)
+    assert code == 0 and len(out.splitlines()) == 1 and "good.wav" in out
+    assert err.count("left out") == 2 and "empty.wav" in err and "junk.wav" in err
+    code, _, err = run(capsys, "search", model, "plucked strings", tmp_path / "empty.wav")
+    assert code == 2 and "no sound to hear in" in err and "empty.wav" in err
+
+
+def test_a_query_is_words_or_a_sound_that_is_there(model, corpus, tmp_path, capsys):
+    for query, words in ((" ", "nothing to search for"), ("missing.wav", "no file missing.wav"),
+                         (f"{tmp_path}/", "is a folder")):
+        code, _, err = run(capsys, "search", model, query, corpus)
+        assert code == 2 and words in err
+    assert run(capsys, "search", model, 100 * "plucked ", corpus)[0] == 0  # longer than a file's name can be
+
+
+def test_captions_that_are_no_text_are_refused(model, corpus, capsys):
+    code, _, err = run(capsys, "label", model, corpus, "--captions", corpus / "audio/1.flac")
+    assert code == 2 and "can't be read as text" in err

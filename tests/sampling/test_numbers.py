@@ -20,7 +20,7 @@ from orchestrion.sampling.numbers import check_led_away
     (DiffusionOptions, "cfg_scale", (-1, math.nan, math.inf)),
     (DiffusionOptions, "resamples", (0, -1)),
     (DiffusionOptions, "steps", (0, -3)),
-    (GanOptions, "truncation", (0, -1, math.nan, math.inf)),
+    (GanOptions, "variety", (0, -1, math.nan, math.inf)),
     (LadderOptions, "steps", (0, -3)),
 ])
 def test_numbers_that_would_come_out_as_broken_sound_are_refused(family, name, wrong):
@@ -39,4 +39,4 @@ def test_a_negative_prompt_without_guidance_is_refused():
 def test_the_usual_numbers_pass():
     FlowOptions(steps=1, shift=0.5, cfg_scale=0)
     DiffusionOptions(eta=0, cfg_scale=0, resamples=3)
-    GanOptions(truncation=0.1)
+    GanOptions(variety=0.1)

@@ -24,6 +24,7 @@ from orchestrion.storage import check_writable, replacing
 
 TAG = "ORCHESTRION"
 _IN_MEMORY = 64 * 2**20  # bytes of unfinished audio kept in memory; more goes to disk
+LOUDEST = 1e6  # times full scale: what is louder is no sound, and its squares are soon no numbers
 _FULL = 2**16  # bytes free
 _BLOCK = 2**16  # frames encoded at a time (libsndfile's Vorbis coder overflows its stack on millions)
 
@@ -77,11 +78,15 @@ def read_samples(path: str | Path, start: float = 0.0, duration: float | None = 
             raise UserError(f"{path} is damaged: {error.error_string}") from error
         if not np.isfinite(samples).all():
             raise UserError(f"{path} has samples that are no finite numbers (NaN or infinite): export it anew")
+        if samples.size and not -LOUDEST <= samples.min() <= samples.max() <= LOUDEST:
+            raise UserError(f"{path} has samples of more than {LOUDEST:g} times full scale: export it anew")
         return torch.from_numpy(np.ascontiguousarray(samples.T)), file.samplerate
 
 
 def _open(path: str | Path) -> soundfile.SoundFile:
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, and one audio file is wanted: give a file in it")
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     try:

@@ -1,6 +1,7 @@
 """`embed`, `search` and `label`: sound and words in one space."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +36,9 @@ def embed(
     files = sounds_in(sounds) if sounds else []
     listener = Listener.load(model, device)
     with progress_bar("listening") as progress:
-        heard = list(listener.hear_files(files, progress)) if files else []
-    names = [str(path) for path in files] + list(text or [])
-    points = torch.stack(heard + [listener.read(each) for each in text or []])
+        heard = listener.hear_files(files, progress, _said(files)) if files else {}
+    names = [str(path) for path in heard] + list(text or [])
+    points = torch.stack([*heard.values(), *(listener.read(each) for each in text or [])])
     if output is not None:
         write_points(output, names, points, listener.name)
         typer.echo(output)
@@ -54,15 +55,17 @@ def search(
     device: Device = "auto",
 ) -> None:
     """The sounds nearest to words or to a sound: orchestrion search MODEL "slow harp" folder/"""
-    from orchestrion.playing.listening import Listener, middle, sounds_in
+    import torch
+
+    from orchestrion.playing.listening import Listener, asked_for, sounds_in
     from orchestrion.playing.listening import search as nearest
 
     files = sounds_in(sounds)
     listener = Listener.load(model, device)
-    point = listener.hear(middle(Path(query))) if Path(query).is_file() else listener.read(query)
+    point = asked_for(listener, query)
     with progress_bar("listening") as progress:
-        points = listener.hear_files(files, progress)
-    for found in nearest(point, points, [str(path) for path in files], count):
+        heard = listener.hear_files(files, progress, _said(files))
+    for found in nearest(point, torch.stack(list(heard.values())), [str(path) for path in heard], count):
         typer.echo(f"{found.nearness:+.3f}  {found.name}")
 
 
@@ -82,3 +85,8 @@ def label(
     with progress_bar("listening") as progress:
         count = give(Listener.load(model, device), opened, choice, progress)
     typer.echo(f"{corpus}: {count} of {len(opened.pieces)} pieces labelled")
+
+
+def _said(files: list[Path]) -> Callable[[str], None] | None:
+    """Of several files, those that can't be heard are told of and left out; a single one is an error."""
+    return (lambda sentence: typer.echo(sentence, err=True)) if len(files) > 1 else None

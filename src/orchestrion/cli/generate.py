@@ -48,14 +48,14 @@ def generate(
     cfg_from: Annotated[float | None, typer.Option("--cfg-from", help="Let the prompt steer so only from this share of "
                                                                      "the way from noise to sound (flow).")] = None,
     cfg_until: Annotated[float | None, typer.Option("--cfg-until", help="And only until this one (flow).")] = None,
-    truncation: Variety = None,
+    variety: Variety = None,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the noise levels: even, karras, log-snr or "
                                                                     "leading (diffusion).")] = None,
     eta: Annotated[float | None, typer.Option("--eta", help="With --solver ddim: 0 draws no noise on the way, 1 as "
                                                             "much as ddpm (diffusion).")] = None,
     resamples: Resamples = None,
     temperature: Temperature = None,
-    best_of: Annotated[int, typer.Option("--best-of", min=1, metavar="N", help=(
+    best_of: Annotated[int, typer.Option("--best-of", min=1, max=1000, metavar="N", help=(
         "Make N takes of each clip and keep the one that a CLAP finds nearest to the prompt."))] = 1,
     rank_by: Annotated[str | None, typer.Option("--rank-by", metavar="CLAP", help=(
         "Who judges them: a model folder, hf:owner/name or laion:NAME; by default the model's own CLAP."))] = None,
@@ -72,7 +72,7 @@ def generate(
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
                                "cfg_from": cfg_from, "cfg_until": cfg_until,
-                               "truncation": truncation, "schedule": schedule, "eta": eta, "resamples": resamples,
+                               "variety": variety, "schedule": schedule, "eta": eta, "resamples": resamples,
                                "temperature": temperature},
                       device=device, dtype=dtype, best_of=best_of, rank_by=rank_by)
     with progress_bar("generating") as progress:
@@ -85,7 +85,7 @@ def loop(
         "A model that can loop, as for generate; by default the first bundled one that can."))] = None,
     duration: Duration = 12.0,
     seed: Seed = None,
-    truncation: Variety = None,
+    variety: Variety = None,
     output: Output = None,
     plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
     device: Device = "auto",
@@ -94,7 +94,7 @@ def loop(
     """Make a clip whose end runs into its beginning, for models that can."""
     from orchestrion.playing.request import Request, make_files
 
-    request = Request(model=model, duration=duration, seed=seed, output=output, options={"truncation": truncation},
+    request = Request(model=model, duration=duration, seed=seed, output=output, options={"variety": variety},
                       device=device, dtype=dtype, loop=True)
     with progress_bar("looping") as progress:
         made = make_files(request, progress)

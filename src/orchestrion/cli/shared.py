@@ -38,7 +38,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
-def numbers(pairs: list[str], flag: str) -> dict[str, float]:
+def numbers(pairs: list[str], flag: str, example: str = "tempo=90") -> dict[str, float]:
     """`NAME=NUMBER` arguments as a dict."""
     read = {}
     for pair in pairs:
@@ -46,7 +46,7 @@ def numbers(pairs: list[str], flag: str) -> dict[str, float]:
         try:
             read[name.strip()] = number = float(value)
         except ValueError as error:
-            raise UserError(f"{flag} takes NAME=NUMBER, such as tempo=90, not {pair!r}") from error
+            raise UserError(f"{flag} takes NAME=NUMBER, such as {example}, not {pair!r}") from error
         if not name.strip() or not found or not math.isfinite(number):
-            raise UserError(f"{flag} takes NAME=NUMBER, such as tempo=90, not {pair!r}")
+            raise UserError(f"{flag} takes NAME=NUMBER, such as {example}, not {pair!r}")
     return read

@@ -163,8 +163,8 @@ def _from_stdin(channels: int, size: int) -> Iterator["Tensor"]:
 
 def _latents(pairs: list[str] | None, flag: str) -> dict[int, float]:
     found = {}
-    for name, value in numbers(pairs or [], flag).items():
-        if name != "all" and not name.isdigit():
+    for name, value in numbers(pairs or [], flag, "0=1.5").items():
+        if name != "all" and not name.isdecimal():
             raise UserError(f"{flag} takes the number of a latent, or all, such as 0=1.5, not {name!r}")
         found[-1 if name == "all" else int(name)] = value
     return found

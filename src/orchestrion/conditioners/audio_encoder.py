@@ -35,6 +35,7 @@ class AudioEncoder(Conditioner):
     """Fills `sequence` `[b 1 e]` from the prompts' audio `[c t]` at `sample_rate`; a prompt without any is zeros."""
 
     fills = frozenset({"sequence"})
+    hears = frozenset()  # no words
     filters: Tensor
     window: Tensor
 

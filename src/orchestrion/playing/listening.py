@@ -1,7 +1,8 @@
 """`Listener`: a CLAP in the user's hands. Sound and words become points of one space; near ones belong together."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,14 +66,31 @@ class Listener:
         """-> `[e]`, of unit length."""
         return self._point(Prompt(text=text))
 
-    def hear_files(self, paths: Sequence[Path], progress: Progress | None = None) -> Tensor:
-        """-> `[n e]`."""
-        points = []
-        for path in paths:
-            points.append(self.hear(middle(path)))
+    def hear_files(self, paths: Sequence[Path], progress: Progress | None = None,
+                   refused: Callable[[str], None] | None = None) -> dict[Path, Tensor]:
+        """-> a point `[e]` for each. refused: told of files that can't be heard, which are left out; without it, or
+        where none can be heard, the first of them is an error."""
+        points, first = {}, None
+        for number, path in enumerate(paths):
+            try:
+                points[path] = self.hear_file(path)
+            except UserError as error:
+                if refused is None:
+                    raise
+                first = first or error
+                refused(f"left out: {error}")
             if progress:
-                progress(len(points) / len(paths))
-        return torch.stack(points)
+                progress((number + 1) / len(paths))
+        if first and not points:
+            raise first
+        return points
+
+    def hear_file(self, path: Path) -> Tensor:
+        """-> `[e]`; of a long file its middle."""
+        audio = middle(path)
+        if audio.samples.shape[1] == 0:
+            raise UserError(f"there is no sound to hear in {path}: it has no samples")
+        return self.hear(audio)
 
     def _point(self, prompt: Prompt) -> Tensor:
         vector = self.clap([prompt]).vector
@@ -99,6 +117,17 @@ def sounds_in(places: Iterable[Path]) -> list[Path]:
     if not found:
         raise UserError("there is no sound to hear: give audio files, or folders that hold some")
     return list(found)
+
+
+def asked_for(listener: Listener, query: str) -> Tensor:
+    """A query, words or the path of a sound -> `[e]`."""
+    path = Path(query)
+    meant = path.suffix.lower() in AUDIO or (os.sep in query and os.path.isdir(query))
+    if meant or os.path.isfile(query):  # not the path's own methods, which trip over long words
+        return listener.hear_file(path)  # which says what is wrong with it
+    if not query.strip():
+        raise UserError("there is nothing to search for: give words, or a sound to find the like of")
+    return listener.read(query)
 
 
 def search(query: Tensor, points: Tensor, names: Sequence[str], count: int = 10) -> list[Found]:
@@ -153,4 +182,8 @@ def captions_from(place: Path) -> list[str]:
         return [piece.caption for piece in Corpus.open(place).pieces if piece.caption]
     if not place.is_file():
         raise UserError(f"there is no text file or corpus {place} to take captions from")
-    return place.read_text(encoding="utf-8").splitlines()
+    try:
+        return place.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{place} can't be read as text ({error}): give a text file (UTF-8) with a caption a line, or "
+                        "a captioned corpus") from error

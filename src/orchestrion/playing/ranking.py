@@ -36,7 +36,7 @@ def find_judge(model: Model, name: str | None = None) -> Listener:
     if name is not None:
         return Listener.load(name, str(model.device))
     own = model.system.conditioner
-    if own is None or not hasattr(own, "hear"):
+    if not (hasattr(own, "hear") and hasattr(own, "read")):
         raise UserError(f"{model.name} has no CLAP that hears, so it can't rank its takes: name one by --rank-by, such "
                         "as the folder that `orchestrion train clap` wrote, or laion:laion/clap-htsat-unfused")
     return Listener(own, model.name, str(model.device))  # type: ignore[arg-type]

@@ -64,6 +64,9 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
         output_format(request.output)
         check_writable(request.output)
     if request.like is not None:
+        if request.prompt:
+            raise UserError("a clip is steered by the words of -p or by the sound of --like, not by both: leave one "
+                            "out")
         info(request.like)
         if request.output is not None:
             check_apart(numbered(request.output, request.count), [request.like])
@@ -130,7 +133,10 @@ def heard(model: Model, path: Path) -> Tensor:
     if rate is None:
         raise UserError(f"{model.name} can't hear {path}: models that make something like a sound are those of "
                         "conditional-audio-diffusion and audioldm")
-    return Audio.read(path).resample(int(rate)).to_channels(1).samples
+    samples = Audio.read(path).resample(int(rate)).to_channels(1).samples
+    if samples.shape[1] == 0:
+        raise UserError(f"there is no sound in {path} to make something like: it has no samples")
+    return samples
 
 
 def looping_model() -> str:

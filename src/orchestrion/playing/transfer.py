@@ -14,6 +14,8 @@ from orchestrion.contracts import Continuous
 from orchestrion.errors import UserError
 from orchestrion.playing.model import Model
 
+LARGEST = 1000.0  # that standardised latents are scaled or moved by
+
 
 @dataclass(frozen=True)
 class LatentEdit:
@@ -34,6 +36,10 @@ class LatentEdit:
             raise UserError(f"{model.name} has tokens, which can't be scaled or moved; use a model with latents")
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise UserError(f"noise is a finite number from 0, not {self.noise:g}")
+        for figure in (*self.scale.values(), *self.bias.values(), self.noise):
+            if not abs(figure) <= LARGEST:  # infinities and no-numbers too
+                raise UserError("the numbers that scale, move or shake a latent lie between "
+                                f"-{LARGEST:g} and {LARGEST:g}; got {figure:g}")
         for key in [*self.scale, *self.bias]:
             if isinstance(space, Continuous) and not -1 <= key < space.channels:
                 raise UserError(f"{model.name} has the latents 0 to {space.channels - 1}, and no {key}")
