@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from orchestrion.codecs.waveform import WaveformConfig
-from orchestrion.conditioners.metronome import MetronomeConfig, tempo_of
+from orchestrion.conditioners.metronome import LOUD, MetronomeConfig, tempo_of
 from orchestrion.contracts import Batch, Conditioning, Continuous, Prompt
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig
@@ -23,15 +23,16 @@ def metronome(*tempos: float):
 
 def test_frames_turn_once_from_beat_to_beat_at_any_pace():
     frames = metronome(60)([Prompt(beats=[0.0, 0.5, 1.5, 2.0])]).frames
-    assert frames.shape == (1, 3, 40)
+    assert frames.shape == (1, 7, 40)
     now = (torch.arange(40) + 0.5) / RATE
     turn = torch.where(now < 0.5, now / 0.5, torch.where(now < 1.5, now - 0.5, (now - 1.5) / 0.5)) * 2 * math.pi
-    assert torch.allclose(frames[0], torch.stack([turn.cos(), turn.sin(), torch.ones(40)]), atol=1e-5)
+    parts = [f(part * turn) for part in (1, 2, 4) for f in (torch.cos, torch.sin)]
+    assert torch.allclose(frames[0] / LOUD, torch.stack([torch.ones(40), *parts]), atol=1e-5)
 
 
 def test_nothing_is_said_where_no_beat_is_known():
     frames = metronome(60)([Prompt(), Prompt(beats=[1.0, 2.0])]).frames
-    assert frames[0].abs().sum() == 0 and frames[1, :, :20].abs().sum() == 0 and frames[1, 2, 20:].min() == 1
+    assert frames[0].abs().sum() == 0 and frames[1, :, :20].abs().sum() == 0 and frames[1, 0, 20:].min() == LOUD
 
 
 def test_a_tempo_that_is_asked_for_is_kept():

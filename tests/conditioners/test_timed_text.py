@@ -68,7 +68,7 @@ def test_it_is_saved_whole_and_steers_a_flow(teller):
     torch.manual_seed(0)
     config = FlowConfig(net=DiTConfig(width=32, depth=1, heads=2), context=32, overlap=8)
     flow = config.build(Continuous(4, RATE), other)
-    assert flow.net.frames.in_features == 3 and flow.net.words.in_features == 32
+    assert flow.net.frames.in_features == 7 and flow.net.words.in_features == 32
     torch.nn.init.normal_(flow.net.leave.weight)
     torch.nn.init.normal_(flow.net.frames.weight)
     slow, fast = (flow.sample(60, other.guided([other.complete(Prompt(attributes={"tempo": bpm}), 3.0, 0)]), [0])

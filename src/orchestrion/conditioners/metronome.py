@@ -18,6 +18,8 @@ from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, 
 from orchestrion.errors import UserError
 
 SLOWEST, FASTEST = 20.0, 400.0  # beats a minute
+PARTS = (1, 2, 4)  # of a beat: quarters, eighths and sixteenths, where the beat is a quarter
+LOUD = 4.0  # as strong as the latents beside them, or training would hardly notice
 
 
 class MetronomeConfig(ConditionerConfig):
@@ -28,13 +30,13 @@ class MetronomeConfig(ConditionerConfig):
 
 
 class Metronome(Conditioner):
-    """Fills `frames` `[b 3 n]`: cosine and sine of where a frame lies from beat to beat, and 1; zeros where no beat is
-    known. n reaches to the last beat of any clip. In use the tempo is the prompt's attribute of that name in beats a
+    """Fills `frames` `[b 7 n]`: that a beat is known (`LOUD`), and cosine and sine of where a frame lies from beat to
+    beat, in the half and in the quarter of one; zeros where none is known. n reaches to the last beat of any clip. In use the tempo is the prompt's attribute of that name in beats a
     minute, else drawn from the law of those that it was trained on."""
 
     fills = frozenset({"frames"})
     hears = frozenset({"tempo"})
-    width = 3
+    width = 1 + 2 * len(PARTS)
     usual: Tensor
     spread: Tensor
 
@@ -84,8 +86,8 @@ class Metronome(Conditioner):
         return Conditioning(frames=rows.to(self.usual.device))
 
     def _phases(self, beats: Sequence[float], frames: int) -> Tensor:
-        """-> `[3 frames]`."""
-        made = torch.zeros(3, frames)
+        """-> `[7 frames]`."""
+        made = torch.zeros(self.width, frames)
         if len(beats) < 2:
             return made
         falls = torch.tensor(beats, dtype=torch.float64)
@@ -94,7 +96,8 @@ class Metronome(Conditioner):
         known = (last >= 0) & (last < len(falls) - 1)
         last = last.clamp(0, len(falls) - 2)
         turn = 2 * math.pi * (now - falls[last]) / (falls[last + 1] - falls[last]).clamp_min(1e-3)
-        return (torch.stack([turn.cos(), turn.sin(), torch.ones_like(turn)]) * known).float()
+        turns = [f(part * turn) for part in PARTS for f in (torch.cos, torch.sin)]
+        return (torch.stack([torch.ones_like(turn), *turns]) * LOUD * known).float()
 
 
 def tempo_of(beats: Sequence[float]) -> float | None:
