@@ -219,6 +219,23 @@ def test_limit_and_hours_and_going_on_from_there(tmp_path):
     assert len(every.pieces) == 12 and summary.made == pytest.approx(3.5)
 
 
+def test_what_is_finished_when_the_run_is_stopped_is_kept(tmp_path):
+    """The first piece is told of; three more are handed out by then, and are made while the user stops the run."""
+    source, out = laid_out(tmp_path / "in", sounds(8)), tmp_path / "out"
+
+    def stop(_):
+        time.sleep(1.0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(source, out, stop, workers=2)
+    lines = [json.loads(line) for line in (out / "prepare.part.jsonl").read_text().splitlines()]
+    kept = {line["piece"]["path"] for line in lines if line.get("piece")}
+    assert len(kept) == 4 and kept == {f"audio/{file.name}" for file in (out / "audio").glob("*.flac")}
+    summary, corpus = made(source, out)
+    assert len(corpus.pieces) == 8 and summary.made == pytest.approx(4 * 0.5)
+
+
 def test_going_on_with_other_settings_is_refused(tmp_path):
     source = laid_out(tmp_path / "in", sounds(2))
     made(source, tmp_path / "out")
@@ -402,6 +419,7 @@ def test_the_collections_whole(tmp_path, files, count):
     if kind == "pop909":
         first = corpus.pieces[0]
         assert first.attributes["tempo"] == pytest.approx(96) and first.attributes["key"] == 6
+        assert np.allclose(np.diff(first.beats), 60 / 96, atol=2e-3)  # where the notes strike
         assert first.facts["song"] == "歌" and "MIT" in corpus.licence
 
 

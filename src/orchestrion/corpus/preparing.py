@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -132,10 +132,15 @@ def prepare(
             summary.count(outcome)
         heard = {o.piece.sha256: key for key, o in journal.outcomes.items() if o.piece}
         with nullcontext(executor) if executor else opened_executor(options) as workers:
-            for outcome in outcomes(collection, pieces, output, sound, journal, options, workers, summary):
+
+            def keep(outcome: Outcome) -> Outcome:
                 outcome = unless_heard(outcome, heard, output)
                 journal.add(outcome)
                 summary.count(outcome)
+                return outcome
+
+            for outcome in outcomes(collection, pieces, output, sound, journal, options, workers, summary, keep):
+                outcome = keep(outcome)
                 summary.made += outcome.piece.seconds if outcome.piece else 0.0
                 summary.elapsed = time.monotonic() - began
                 if progress:
@@ -177,10 +182,12 @@ def outcomes(
     options: PrepareOptions,
     executor: Executor,
     summary: Summary,
+    keep: Callable[[Outcome], object],
 ) -> Iterator[Outcome]:
     """The outcomes of pieces not yet in the journal, in order, until the limit or the hours are reached.
 
-    Work is handed out a little ahead; what was made beyond the limit is removed again.
+    Work is handed out a little ahead; what was made beyond the limit is removed again. Where it ends before, by Ctrl-C
+    or a mistake, `keep` is told of the pieces that were being made: they are finished by then.
     """
     waiting: deque[Future[Outcome]] = deque()
     todo = iter(pieces)
@@ -200,7 +207,9 @@ def outcomes(
                 waiting.append(future)
             if not waiting:
                 return
-            yield waiting.popleft().result()
+            outcome = waiting[0].result()  # an interrupt comes while this waits, and leaves it in its place
+            waiting.popleft()
+            yield outcome
     except BrokenProcessPool as error:
         raise UserError(
             "a worker died, probably for want of memory: run the same command again with "
@@ -208,7 +217,12 @@ def outcomes(
         ) from error
     finally:
         for future in waiting:
-            if not future.cancel() and not future.exception() and (piece := future.result().piece):
+            if future.cancel() or future.exception():
+                continue
+            if not enough():
+                with suppress(UserError):  # a full disk is being told of already
+                    keep(future.result())
+            elif piece := future.result().piece:
                 forget(output, piece)
 
 
