@@ -111,7 +111,7 @@ def test_guidance_becomes_the_students_own_and_the_teacher_stays_as_it_was():
 
 
 def test_what_can_not_be_taught_is_refused():
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="1 or more"):
         DistilConfig(steps=0).build(Parts())
     parts = Parts()
     parts.generator = nn.Identity()

@@ -6,6 +6,7 @@ import torch
 import orchestrion.systems  # noqa: F401  (fills the table)
 from orchestrion.conditioners.text_clap import PretrainedClapConfig
 from orchestrion.contracts import Prompt
+from orchestrion.errors import UserError
 from orchestrion.systems.folder import About, save_model
 from orchestrion.systems.system import find_system
 from orchestrion.training.lending import begin_with
@@ -62,3 +63,26 @@ def test_other_sources_lend_their_codec_as_before(sources):
     assert begin_with([sources["clap"]], recipe).adopt(recipe).stages == recipe.stages
     start = begin_with([sources["audio-diffusion"]], find_system("audio-diffusion").recipe("nano"))
     assert type(start).__name__ == "Start"
+
+
+@pytest.mark.parametrize(("system", "names", "words"), [
+    ("audioldm", ("clap", "clap"), "both bring the same part"),
+    ("audioldm", ("audio-diffusion", "audio-diffusion"), "both bring a codec of their own"),
+    ("audio-diffusion", ("hifigan", "audio-diffusion"), "both bring a codec of their own"),
+    ("hifigan", ("clap",), "has no HifiGan, which is all that this system trains"),
+    ("clap", ("hifigan",), "has no Clap, which is all that this system trains"),
+    ("flow", ("clap",), "hears and makes no sound, so it has no codec for a Flow"),
+])
+def test_what_gives_nothing_to_begin_with_is_refused(sources, system, names, words):
+    recipe = find_system(system).recipe("nano")
+    with pytest.raises(UserError, match=words):
+        begin_with([sources[name] for name in names], recipe).adopt(recipe)
+    with pytest.raises(UserError, match="wants a name"):
+        begin_with(["laion:"], recipe)
+
+
+def test_the_order_of_sources_does_not_matter(sources):
+    recipe = find_system("audioldm").recipe("nano")
+    one, other = (begin_with([sources[name] for name in names], recipe).adopt(recipe)
+                  for names in (("audio-diffusion", "clap"), ("clap", "audio-diffusion")))
+    assert one == other

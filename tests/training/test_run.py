@@ -232,6 +232,7 @@ def test_nonsense_is_refused_before_anything_is_made(tmp_path, corpus_folder, qu
     run = tmp_path / "run"
     cases = [
         (toy_recipe().override("system.codec.sample_rate", "16000"), FP32, "prepare it with --sample-rate 16000"),
+        (toy_recipe().override("stages.0.trains", "codec.nose"), FP32, "no part 'codec.nose'"),
         (toy_recipe(), TrainOptions(device="cuda:7"), "no device 'cuda:7'"),
         (toy_recipe(), TrainOptions(logs=("tensorbord",)), "did you mean 'tensorboard'"),
         (toy_recipe(), TrainOptions(stage="codek"), "did you mean 'codec'"),

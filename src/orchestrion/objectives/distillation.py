@@ -25,6 +25,7 @@ from orchestrion.sampling.parameterisations import Prediction
 from orchestrion.sampling.paths import Level, spread
 from orchestrion.sampling.schedules import Schedule, at_times, even
 
+MOST_STEPS = 1000  # of a student: beyond, there is nothing left to save
 
 class DistilConfig(DenoiseConfig):
     """Of `DenoiseConfig`, times and weighting are not used: the student learns at its own levels, all alike."""
@@ -37,9 +38,8 @@ class DistilConfig(DenoiseConfig):
     def build(self, parts: Parts) -> "Distil":
         if not isinstance(parts.generator, DiffusionModel):
             raise UserError(f"a diffusion model can be distilled, and this is a {type(parts.generator).__name__}")
-        if self.steps < 1 or self.inner < 1:
-            raise UserError(f"a student takes at least 1 step and its teacher at least 1 for each, not {self.steps} "
-                            f"and {self.inner}")
+        if self.steps > MOST_STEPS:
+            raise UserError(f"a student is taught to take few steps, {MOST_STEPS} at most, not {self.steps}")
         return Distil(self, parts.generator, parts.conditioner, parts.codec)
 
 

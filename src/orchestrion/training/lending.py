@@ -12,6 +12,7 @@ from orchestrion.codecs.waveform import WaveformConfig
 from orchestrion.conditioners.clap import ClapConfig
 from orchestrion.conditioners.text_clap import PretrainedClap, PretrainedClapConfig
 from orchestrion.contracts import Objective
+from orchestrion.errors import UserError
 from orchestrion.systems.system import Recipe, Stage, System, SystemConfig
 from orchestrion.training.start import Start
 
@@ -106,6 +107,13 @@ def begin_with(names: Sequence[str], recipe: Recipe) -> Start:
     starts = [_opened(name, recipe.system) for name in names]
     if len(starts) == 1:
         return starts[0]
+    kinds = [type(start.part) if isinstance(start, Lent) else None for start in starts]
+    for number, kind in enumerate(kinds):
+        if (before := kinds.index(kind)) < number:
+            what = "a codec of their own" if kind is None else "the same part"
+            raise UserError(f"--from: {starts[before].folder} and {starts[number].folder} both bring {what}, and a run "
+                            "begins with one: leave one out")
+    starts.sort(key=lambda start: isinstance(start, Lent))  # what lends a part changes what comes whole
     codec = next((start.codec for start in starts if start.codec is not None), None)
     first = starts[0]
     return Several(first.source, codec, first.folder, first.run, first, tuple(starts[1:]))
@@ -121,6 +129,8 @@ def _opened(name: str, wanted: SystemConfig) -> Start:
 
 def _pretrained(weights: str) -> Start:
     """A CLAP as a system that makes no sound; its weights stay where transformers keeps them."""
+    if not weights:
+        raise UserError(f"{LAION} wants a name after it, such as {LAION}laion/clap-htsat-unfused")
     config = SystemConfig(codec=WaveformConfig(sample_rate=PretrainedClap.sample_rate),
                           conditioner=PretrainedClapConfig(weights=weights))
     return Start(config.build(), None, Path(weights), None)

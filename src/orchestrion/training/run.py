@@ -27,7 +27,7 @@ from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
 from orchestrion.training.demos import SECONDS, write_demo
 from orchestrion.training.logs import check_logs, means, open_logs
 from orchestrion.training.loop import Dataset, Loop
-from orchestrion.training.place import alone_in, check_place, keep_recipe
+from orchestrion.training.place import RECIPE, alone_in, check_place, keep_recipe
 from orchestrion.training.start import Start
 
 LOG_EVERY = 25  # steps
@@ -94,6 +94,8 @@ class Run:
             self.recipe.stage(self.options.stage)  # refuse an unknown name before anything is made
         fabric = make_fabric(self.options)
         check_place(self.folder, self.recipe)
+        if not (self.folder / RECIPE).exists():
+            self._check_parts()
         with alone_in(self.folder) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
                 keep_recipe(self.folder, self.recipe, self.options.seed, self.report.say)
@@ -101,6 +103,17 @@ class Run:
             with self._signals():
                 self._train_stages(fabric)
         return self.folder / "model"
+
+    def _check_parts(self) -> None:
+        """Builds all of it once, so that parts that don't go together are refused before a folder is made that
+        another command couldn't go on in."""
+        with torch.random.fork_rng(devices=[]):
+            system = self.recipe.system.build()
+            if self.start:
+                self.start.give(system)
+            for stage in self.recipe.stages:
+                system.trained(stage)
+                stage.objective.build(system)
 
     def _train_stages(self, fabric: Any) -> None:
         torch.manual_seed(self.options.seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
+from orchestrion.config import Config
 from orchestrion.contracts import Codec, Objective
 from orchestrion.errors import UserError
 from orchestrion.generators.diffusion import DiffusionConfig
@@ -46,6 +47,7 @@ class Start:
 
         What a generator sees at once is a number of latent frames, so its crops last as long as these do here.
         """
+        self._check_of_use(recipe)
         longer = self._rate(recipe.system.codec.build()) / self._rate(self.source.codec)
         system = dataclasses.replace(recipe.system, codec=self.source.codec.settle(self.source.config.codec))
         stages = tuple(dataclasses.replace(stage, crop=stage.crop * longer) if stage.on == "latents" else stage
@@ -53,6 +55,18 @@ class Start:
         if not stages:  # fine-tuning a codec
             stages = recipe.stages
         return dataclasses.replace(recipe, system=system, stages=stages)
+
+    def _check_of_use(self, recipe: Recipe) -> None:
+        """Refuses a source that has nothing that the recipe could begin with."""
+        have, want = self.source.config, recipe.system
+        trained = {stage.trains.partition(".")[0] for stage in recipe.stages}
+        for part in ("codec", "conditioner"):
+            if trained == {part} and type(getattr(have, part)) is not type(getattr(want, part)):
+                raise UserError(f"{self.folder} has no {_kind(getattr(want, part))}, which is all that this system "
+                                "trains, so there is nothing to begin with: name another --from, or leave it out")
+        if have.generator is None and have.conditioner is not None and type(have.codec) is not type(want.codec):
+            raise UserError(f"{self.folder} hears and makes no sound, so it has no codec for a "
+                            f"{_kind(want.generator or want.codec)} to stand on: name another --from, or leave it out")
 
     def distil(self, recipe: Recipe, steps: int) -> Recipe:
         """The recipe of a student that samples in `steps` what the source's generator, its teacher, needs many for."""
@@ -97,6 +111,10 @@ class Start:
             state = load_file(path)
         if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in objective.state_dict().items()}:
             objective.load_state_dict(state)
+
+
+def _kind(config: Config | None) -> str:
+    return type(config).__name__.removesuffix("Config")
 
 
 def _fits(have: nn.Module, want: nn.Module) -> bool:
