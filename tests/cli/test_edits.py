@@ -142,3 +142,15 @@ def test_damaged_weights_are_told(orchestrion, bundled):
     weights.write_bytes(weights.read_bytes()[:-9])
     code, out, err = orchestrion("inspect toy")
     assert (code, out) == (2, "") and "model.safetensors is damaged" in err
+
+
+@pytest.mark.parametrize(("line", "words"), [
+    ("transfer editor in.wav -p harp -o out.wav", "takes no prompt"),
+    ("transfer editor in.wav -p ' ' -o out.wav", "needs some"),
+    ("transfer editor in.wav -p harp --scale 0=2 -o out.wav", "ask for one or the other"),
+    ("transfer editor in.wav --strength 0.3 -o out.wav", "--strength belongs to a transfer by words"),
+    ("transfer toy in.wav -p harp -o out.wav", "can't vary"),
+])
+def test_a_transfer_by_words_wants_words_and_a_model_for_them(orchestrion, line, words):
+    code, _, err = orchestrion(line)
+    assert code == 2 and words in err and not os.path.exists("out.wav")

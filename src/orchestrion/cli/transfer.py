@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrion.cli.shared import Device, Dtype, ModelName, numbers
+from orchestrion.cli.shared import Device, Dtype, ModelName, numbers, progress_bar
 from orchestrion.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,11 +40,27 @@ def transfer(
     style: Annotated[Path | None, typer.Option(help="A sound whose style to take (RAVE v3).")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Block by block, as on stage; reports latency and overruns. "
                                          "stdin and stdout carry 32-bit floats at the model's rate.")] = False,
-    block: Annotated[int, typer.Option(min=1, help="Samples in a block, with --stream.")] = 2048,
+    block: Annotated[int, typer.Option(min=1, max=2**20, help="Samples in a block, with --stream.")] = 2048,
+    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="Play it as these words say, by a model that "
+                                               "takes prompts and varies (as `vary -p` does).")] = None,
+    strength: Annotated[float | None, typer.Option(help="With -p: 0 changes nothing, 1 everything; else 0.5.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="With -p: the same seed gives the same sound.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="With -p: sampling steps.")] = None,
+    cfg_scale: Annotated[float | None, typer.Option("--cfg-scale", help="With -p: how strongly it steers.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
     """Play any sound with a model's timbre: orchestrion transfer my-rave voice.wav -o violin.wav"""
+    if prompt is not None:
+        if fidelity is not None or scale or bias or noise or style is not None or stream:
+            raise UserError("-p plays a sound as words say, and --scale, --bias, --noise, --fidelity, --style and "
+                            "--stream change latents: ask for one or the other")
+        _by_prompt(model, source, output, prompt, 0.5 if strength is None else strength, seed,
+                   {"steps": steps, "cfg_scale": cfg_scale}, device, dtype)
+        return
+    for flag, given in (("strength", strength), ("seed", seed), ("steps", steps), ("cfg-scale", cfg_scale)):
+        if given is not None:
+            raise UserError(f"--{flag} belongs to a transfer by words: give them by -p, or leave it out")
     from orchestrion.playing import Model
     from orchestrion.playing.origin import check_apart, made_from, origin, write_signed
     from orchestrion.playing.transfer import LatentEdit, keep_fidelity
@@ -56,6 +72,8 @@ def transfer(
     if stream and style is not None:
         raise UserError("--style hears the whole sound first, so it can't be had with --stream")
     audio = None if str(source) == "-" else _read(source)
+    if audio is not None and not audio.samples.shape[1]:
+        raise UserError(f"there is no sound in {source}: it has no samples")
     if str(output) != "-":
         _check(output)
         check_apart([output], [source, *([style] if style else [])])
@@ -74,6 +92,19 @@ def transfer(
         return
     assert audio is not None
     typer.echo(write_signed(whole(loaded, audio, edit, _read(style) if style else None), signature, output))
+
+
+def _by_prompt(model: str, source: Path, output: Path, prompt: str, strength: float, seed: int | None,
+               options: dict[str, Any], device: str, dtype: str) -> None:
+    from orchestrion.cli.generate import report
+    from orchestrion.playing.editing import TRANSFER, EditRequest, edit_files
+
+    if not prompt.strip():
+        raise UserError("a transfer by words needs some: -p \"slow harp\"")
+    request = EditRequest([model, str(source)], {"strength": strength}, seed, 1, output, prompt, options, device, dtype)
+    with progress_bar("transfer") as progress:
+        made = edit_files(TRANSFER, request, progress)
+    report(made.paths, made.summary, plot=False)
 
 
 def interpolate(

@@ -54,6 +54,7 @@ CONTINUE = Verb("continue", "continue", continue_audio, {"duration": "d"})
 INPAINT = Verb("inpaint", "inpaint", inpaint, {"start": "from", "stop": "to"})
 BRIGHTEN = Verb("brighten", "inpaint", brighten, {"above": "above"})
 VARY = Verb("vary", "vary", vary, {"strength": "strength"})
+TRANSFER = Verb("transfer", "vary", vary, {"strength": "strength"})  # with a prompt: the same, played as the words say
 
 
 def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = None) -> Made:
