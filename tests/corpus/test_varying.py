@@ -49,6 +49,7 @@ def test_every_piece_has_its_own_variation_always_the_same():
 def test_annotations_follow():
     played = Variation(1.5, -3, 1.0).annotate({"tempo": 80.0, "key": 1.0, "mode": 0.0, "beats_per_bar": 4.0})
     assert played == {"tempo": 120.0, "key": 10.0, "mode": 0.0, "beats_per_bar": 4.0}
+    assert Variation(1.5, -3, 1.0).beats([0.0, 3.0]) == [0.0, 2.0]
 
 
 def tracks(*counts: int) -> bytes:
