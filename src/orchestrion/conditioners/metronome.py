@@ -31,8 +31,9 @@ class MetronomeConfig(ConditionerConfig):
 
 class Metronome(Conditioner):
     """Fills `frames` `[b 7 n]`: that a beat is known (`LOUD`), and cosine and sine of where a frame lies from beat to
-    beat, in the half and in the quarter of one; zeros where none is known. n reaches to the last beat of any clip. In use the tempo is the prompt's attribute of that name in beats a
-    minute, else drawn from the law of those that it was trained on."""
+    beat, in the half and in the quarter of one; zeros where none is known. n reaches to the last beat of any clip. In
+    use the tempo is the prompt's attribute of that name in beats a minute, else drawn from the law of those that it was
+    trained on."""
 
     fills = frozenset({"frames"})
     hears = frozenset({"tempo"})
