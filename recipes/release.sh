@@ -17,11 +17,11 @@ data="POP909 (MIT) played by FluidSynth with FluidR3 GM (MIT). The songs that it
 # shellcheck disable=SC2086
 orchestrion prepare "$zip" -o "$work/corpora/pop909-mono" --channels 1 $few
 # shellcheck disable=SC2086
-orchestrion train spectral --size "$size" --data "$work/corpora/pop909-mono" -o "$work/runs/spectral-v1" $short
-python recipes/bundle.py "$work/runs/spectral-v1/model" spectral-v1 --to "$models" --data "$data" \
+orchestrion train spectral --size "$size" --data "$work/corpora/pop909-mono" -o "$work/runs/spectral-v2" $short
+python recipes/bundle.py "$work/runs/spectral-v2/model" spectral-v2 --to "$models" --data "$data" \
     --summary "A codec for piano: mono 44.1 kHz, 64 numbers 21.5 times a second."
 # shellcheck disable=SC2086
-orchestrion train flow --size "$size" --from "$models/spectral-v1" --data "$work/corpora/pop909-mono" \
+orchestrion train flow --size "$size" --from "$models/spectral-v2" --data "$work/corpora/pop909-mono" \
     -o "$work/runs/piano-flow" $short
-python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v1 --data "$data" \
-    --summary "Piano by rectified flow over spectral-v1."
+python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v2 --data "$data" \
+    --summary "Piano by rectified flow over spectral-v2."

@@ -2,7 +2,7 @@
 
     noise, beats ── DiT, a few steps ──► z ── spectral codec ──► audio
 
-`release` over `spectral-v1` made the bundled `piano-flow`.
+`release` over `spectral-v2` made the bundled `piano-flow`.
 """
 
 from orchestrion.conditioners.metronome import MetronomeConfig

@@ -2,7 +2,7 @@
 
     audio ── STFT ── ConvNeXt ──► z ── ConvNeXt ── magnitude, phase ── inverse STFT ──► audio
 
-`release` made the bundled `spectral-v1`.
+`release` made the bundled `spectral-v2`.
 """
 
 from orchestrion.codecs.spectral import SpectralCodecConfig
