@@ -1,6 +1,6 @@
 """A picture of eight clips, seeds 0 to 7, under eight real ones: python recipes/eight.py MODEL CORPUS OUT.
 
-A model that takes prompts is given the real ones' captions.
+A model that takes words is given the real ones' captions.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
     given = parser.parse_args()
 
     model, corpus = Model.load(given.model), Corpus.open(given.corpus)
-    told = model.system.conditioner is not None
+    told = model.system.conditioner is not None and "text" in model.system.conditioner.hears
     pieces = held_out(corpus, 8, SECONDS, lambda piece: told or piece.attributes.get("program", 0) == 0)
     real = [Audio(piece.audio, corpus.sample_rate) for piece in pieces]
     captions = [worded(clip.piece, "eight", clip.start, SECONDS).text if told else None for clip in pieces]
