@@ -99,7 +99,7 @@ def test_long_audio_is_written_whole(tmp_path):
 
 @pytest.mark.parametrize("make, sentence", [
     (lambda p: Audio.read(p / "missing.wav"), "there is no file"),
-    (lambda p: Audio.read(p), "there is no file"),
+    (lambda p: Audio.read(p), "is a folder, and one audio file is wanted"),
     (lambda p: (p / "a.wav").write_text("hello") and Audio.read(p / "a.wav"), "can't be read as audio"),
     (lambda p: soundfile.write(p / "n.wav", [0.0, math.nan], 8000, "FLOAT") or Audio.read(p / "n.wav"), "no finite"),
     (lambda p: sine().write(p / "a.m4a"), "audio is written as .wav, .flac, .ogg, .mp3, not '.m4a'"),

@@ -143,11 +143,11 @@ def test_numbers_steer_by_the_vector():
 
 
 def test_refusals():
-    class Frames(Conditioner):
-        fills, width = frozenset({"frames"}), 4
+    class Prefix(Conditioner):
+        fills, width = frozenset({"prefix"}), 4
 
-    with pytest.raises(UserError, match="sequence or vector"):
-        SMALL.build(Continuous(4, 20.0), Frames())
+    with pytest.raises(UserError, match="frames or sequence or vector"):
+        SMALL.build(Continuous(4, 20.0), Prefix())
     plain = SMALL.build(Continuous(4, 20.0), None).eval()
     with pytest.raises(UserError, match="takes no prompt"):
         plain.sample(8, Conditioning(), [0], FlowOptions(cfg_scale=3.0))

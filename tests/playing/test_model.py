@@ -3,6 +3,7 @@ import torch
 
 from orchestrion import Audio, Prompt, load
 from orchestrion.audio.levels import CEILING_DB, from_decibels, true_peak
+from orchestrion.contracts import Conditioner
 from orchestrion.errors import UserError
 from orchestrion.generators.latent_gan import LatentGanConfig
 from orchestrion.playing.model import Model
@@ -129,7 +130,7 @@ def test_bfloat16_sounds_nearly_the_same(tmp_path):
 
 def test_a_negative_prompt_for_a_model_without_guidance_is_refused():
     model = Model(toy_system(), About(name="toy"))
-    model.system.conditioner = torch.nn.Identity()
+    model.system.conditioner = Conditioner()
     with pytest.raises(UserError, match="toy has no guidance"):
         model.generate(Prompt(negative="busy"), 1.0)
 
