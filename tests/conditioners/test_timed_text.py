@@ -3,7 +3,8 @@ import random
 import pytest
 import torch
 
-from orchestrion.conditioners.metronome import MetronomeConfig, tempo_of
+from orchestrion.audio.beats import tempo_of
+from orchestrion.conditioners.metronome import MetronomeConfig
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.conditioners.timed_text import TimedTextConfig
 from orchestrion.contracts import Continuous, Prompt
