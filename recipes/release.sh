@@ -1,5 +1,5 @@
 #!/bin/sh
-# The bundled models, from the MIDI corpus to the package, with the environment active (. .venv/bin/activate):
+# A codec and a piano like the bundled ones, on the piano alone, from the MIDI corpus to the package, with the environment active (. .venv/bin/activate):
 #     sh recipes/release.sh path/to/pop909-001-849.zip
 # The whole way in minutes, with next to no training, into a folder of its own and nothing in the package:
 #     sh recipes/release.sh path/to/pop909-001-849.zip TRIAL

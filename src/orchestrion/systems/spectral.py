@@ -2,7 +2,7 @@
 
     audio ── STFT ── ConvNeXt ──► z ── ConvNeXt ── magnitude, phase ── inverse STFT ──► audio
 
-`release` made the bundled `spectral-v2`.
+`release` has the settings that the bundled `spectral-v2` ended with; its way there was longer (its card).
 """
 
 from orchestrion.codecs.spectral import SpectralCodecConfig
@@ -13,7 +13,8 @@ CODECS = {
     "nano": SpectralCodecConfig(latents=32, width=64, depth=2, deep_width=96, deep_depth=1),
     "tiny": SpectralCodecConfig(latents=64, width=192, depth=4, deep_width=256, deep_depth=3),
     "small": SpectralCodecConfig(latents=96, width=512, depth=8, deep_width=768, deep_depth=6),
-    "release": SpectralCodecConfig(channels=1, latents=64, width=256, deep_width=384, deep_depth=3, expansion=2),
+    "release": SpectralCodecConfig(channels=1, latents=64, width=256, deep_width=384, deep_depth=3, expansion=2,
+                                   noise=0.05),
 }
 
 
@@ -26,5 +27,6 @@ def codec_stage(size: str) -> Stage:
     """The stage that trains a spectral codec; the pages of generators over it begin with it too."""
     steps, batch, crop = {"nano": (300, 4, 0.75), "tiny": (4_000, 12, 1.5), "small": (200_000, 16, 1.5),
                           "release": (4_700, 10, 1.5)}[size]
-    return Stage(name="codec", trains="codec", objective=ReconstructionConfig(), crop=crop, gain=(-9.0, 3.0),
+    objective = ReconstructionConfig(partials=3.0) if size == "release" else ReconstructionConfig()
+    return Stage(name="codec", trains="codec", objective=objective, crop=crop, gain=(-9.0, 3.0),
                  batch=batch, steps=steps, learning_rate=1e-3, warmup=min(200, steps // 10), fit=True)
