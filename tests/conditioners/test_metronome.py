@@ -4,9 +4,8 @@ from statistics import fmean, pstdev
 import pytest
 import torch
 
-from orchestrion.audio.beats import tempo_of
 from orchestrion.codecs.waveform import WaveformConfig
-from orchestrion.conditioners.metronome import LOUD, MetronomeConfig
+from orchestrion.conditioners.metronome import LOUD, MetronomeConfig, tempo_of
 from orchestrion.contracts import Batch, Conditioning, Continuous, Prompt
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig

@@ -3,8 +3,7 @@ import random
 import pytest
 import torch
 
-from orchestrion.audio.beats import tempo_of
-from orchestrion.conditioners.metronome import MetronomeConfig
+from orchestrion.conditioners.metronome import MetronomeConfig, tempo_of
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.conditioners.timed_text import TimedTextConfig
 from orchestrion.contracts import Continuous, Prompt

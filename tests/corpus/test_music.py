@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scores import midi, scale
 
-from orchestrion.audio.beats import tempo_of
-from orchestrion.corpus.music import Music, find_key, heard_tempo, on_grid, union
+from orchestrion.corpus.music import Music, find_key, heard_tempo, on_grid, tempo_of, union
 from orchestrion.errors import UserError
 
 

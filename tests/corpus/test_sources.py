@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from scores import encoded, laid_out, scale, tone, zipped
 
-from orchestrion.audio.beats import tempo_of
+from orchestrion.corpus.music import tempo_of
 from orchestrion.corpus.sources import SOURCES, find_source
 from orchestrion.corpus.sources.pop909 import beats_of, key_of, read_sheet
 from orchestrion.corpus.splits import split_of

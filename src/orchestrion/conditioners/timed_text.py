@@ -11,8 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from orchestrion.audio.beats import tempo_of
-from orchestrion.conditioners.metronome import FASTEST, SLOWEST, MetronomeConfig
+from orchestrion.conditioners.metronome import FASTEST, SLOWEST, MetronomeConfig, tempo_of
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
 

@@ -12,10 +12,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile as sf
 
-from orchestrion.audio.beats import tempo_of
 from orchestrion.corpus.captions import caption
 from orchestrion.corpus.corpus import Piece
-from orchestrion.corpus.music import Music
+from orchestrion.corpus.music import Music, tempo_of
 from orchestrion.corpus.recordings import check_sound, fit, read_recording, sound_attributes, trim_tail
 from orchestrion.corpus.rendering import RATE, calibrated_gain, render
 from orchestrion.corpus.sources import Item

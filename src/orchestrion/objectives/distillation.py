@@ -27,7 +27,6 @@ from orchestrion.sampling.schedules import Schedule, at_times, even
 
 MOST_STEPS = 1000  # of a student: beyond, there is nothing left to save
 
-
 class DistilConfig(DenoiseConfig):
     """Of `DenoiseConfig`, times and weighting are not used: the student learns at its own levels, all alike."""
 
