@@ -22,7 +22,7 @@ def test_numbers_are_standardised_and_a_missing_one_is_null():
 def test_an_unmeasured_one_takes_only_null_prompts():
     conditioner = AttributesConfig().build()
     assert conditioner([Prompt()]).vector.tolist() == [[0.0, 0.0]]
-    with pytest.raises(UserError, match="isn't known yet"):
+    with pytest.raises(UserError, match="has met no music whose tempo was known"):
         conditioner(prompts(100.0))
 
 

@@ -6,11 +6,11 @@ from orchestrion.conditioners import (
     clap,
     clap_words,
     metronome,
+    music_text,
     text,
     text_clap,
     text_t5,
-    timed_text,
 )
 
-__all__ = ["attributes", "audio_encoder", "clap", "clap_words", "metronome", "text", "text_clap", "text_t5",
-           "timed_text"]
+__all__ = ["attributes", "audio_encoder", "clap", "clap_words", "metronome", "music_text", "text",
+           "text_clap", "text_t5"]

@@ -42,24 +42,42 @@ class Attributes(Conditioner):
     @torch.no_grad()
     def fit(self, prompts: Iterable[Prompt]) -> None:
         """Measures mean and deviation over a corpus. Raises `UserError` where it lacks an attribute."""
+        for name in self.fit_known(prompts):
+            raise UserError(f"no piece of the corpus has the attribute {name!r}: prepare it with attributes, or leave "
+                            "the name out")
+
+    @torch.no_grad()
+    def fit_known(self, prompts: Iterable[Prompt]) -> list[str]:
+        """`fit`, and the names that the corpus lacks, of which nothing can be asked."""
         table = torch.tensor([[_number(p, name) for name in self.names] for p in prompts], dtype=torch.float64)
+        missing = []
         for i, name in enumerate(self.names):
             column = table[:, i] if len(table) else table
             column = column[~column.isnan()]
-            if not len(column):
-                raise UserError(f"no piece of the corpus has the attribute {name!r}: prepare it with attributes, or "
-                                "leave the name out")
-            self.mean[i] = column.mean()
-            self.deviation[i] = column.std(correction=0).clamp_min(1e-6)
+            if len(column):
+                self.mean[i] = column.mean()
+                self.deviation[i] = column.std(correction=0).clamp_min(1e-6)
+            else:
+                missing.append(name)
+        return missing
+
+    @torch.no_grad()
+    def fit_further(self, prompts: Iterable[Prompt]) -> None:
+        """The ranges that the generator knows stay; those of names that it never met are measured."""
+        mean, deviation = self.mean.clone(), self.deviation.clone()
+        self.fit_known(prompts)
+        known = ~mean.isnan()
+        self.mean[known], self.deviation[known] = mean[known], deviation[known]
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         for prompt in prompts:
             for name, value in prompt.attributes.items():
                 if name in self.names and not torch.tensor(float(value)).isfinite():
                     raise UserError(f"the attribute {name} must be a finite number, got {value}")
-        if self.mean.isnan().any() and any(name in p.attributes for p in prompts for name in self.names):
-            raise UserError("the attributes' range isn't known yet: train this model, or fit its conditioner on a "
-                            "corpus first")
+        unknown = [name for name, mean in zip(self.names, self.mean) if mean.isnan()]
+        if any(name in p.attributes for p in prompts for name in unknown):
+            raise UserError(f"this model has met no music whose {' and '.join(unknown)} was known, so it can't be "
+                            "asked for any: leave it out, or train on a corpus that has such attributes")
         table = torch.tensor([[_number(p, name) for name in self.names] for p in prompts], device=self.mean.device)
         given = ~table.isnan()
         standard = torch.where(given, (table - self.mean) / self.deviation, 0.0)

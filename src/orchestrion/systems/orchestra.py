@@ -16,8 +16,8 @@ Other text encoders by `--set`: frozen T5,
 `--set 'system.conditioner={"type": "T5TextConfig", "weights": "google/flan-t5-base"}' --set 'stages.0.along=[]'`.
 """
 
+from orchestrion.conditioners.music_text import MusicTextConfig
 from orchestrion.conditioners.text import TextEncoderConfig
-from orchestrion.conditioners.timed_text import TimedTextConfig
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.systems.spectral import CODECS, codec_stage
@@ -49,5 +49,5 @@ def orchestra(size: str) -> Recipe:
     stage = Stage(name="flow", trains="generator", along=("conditioner",), on="latents", objective=objective, crop=crop,
                   batch=batch, steps=steps, learning_rate=RATES[size], betas=(0.9, 0.98),
                   weight_decay=0.01, warmup=min(300, steps // 10))
-    parts = SystemConfig(codec=CODECS[size], conditioner=TimedTextConfig(text=WORDS[size]), generator=generator)
+    parts = SystemConfig(codec=CODECS[size], conditioner=MusicTextConfig(text=WORDS[size]), generator=generator)
     return Recipe(system=parts, stages=(codec_stage(size), stage))
