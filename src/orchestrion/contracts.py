@@ -120,12 +120,16 @@ class Conditioning:
         return made
 
     def stretch(self, start: int, stop: int) -> "Conditioning":
-        """What it says of the latent frames from `start` to `stop`: `frames` cut out, zeros where they end before."""
+        """What it says of the latent frames from `start` to `stop`."""
+        return self.at(torch.arange(start, stop))
+
+    def at(self, places: Tensor) -> "Conditioning":
+        """What it says of the latent frames at `places` `[n]`: nothing, 0, past the end of `frames`."""
         if self.frames is None:
             return self
-        part = self.frames[..., start:stop]
-        made = replace(self, frames=nn.functional.pad(part, (0, stop - start - part.shape[-1])))
-        made.against = self.against.stretch(start, stop) if self.against else None
+        ended = nn.functional.pad(self.frames, (0, 1))
+        made = replace(self, frames=ended[..., places.to(ended.device).clamp(max=self.frames.shape[-1])])
+        made.against = self.against.at(places) if self.against else None
         return made
 
     def slots(self) -> dict[str, Tensor]:
@@ -282,8 +286,9 @@ class Conditioner(nn.Module):
         guided.negated = tuple(bool(p.negative) for p in prompts)
         return guided
 
-    def complete(self, prompt: Prompt, seconds: float, seed: int) -> Prompt:
-        """The prompt of a clip of so many seconds, with what it leaves open settled: drawn from the seed."""
+    def complete(self, prompt: Prompt, seconds: float, seed: int, loop: bool = False) -> Prompt:
+        """The prompt of a clip of so many seconds, with what it leaves open settled: drawn from the seed. loop: so that
+        it goes round."""
         return prompt
 
     def fit(self, prompts: Iterable[Prompt]) -> None:

@@ -116,3 +116,11 @@ def test_training_moves_the_beat_to_where_the_notes_are():
         return fmean(losses[-30:])
 
     assert error(told=True) < 0.5 * error(told=False)
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.0, 7.77])
+def test_a_loop_has_a_whole_number_of_beats_at_the_nearest_tempo(seconds):
+    beats = metronome(60, 90).complete(Prompt(attributes={"tempo": 90.0}), seconds, 3, loop=True).beats
+    count = seconds / (beats[1] - beats[0])
+    assert count == pytest.approx(round(count)) == max(1, round(1.5 * seconds))
+    assert beats[-1] >= seconds

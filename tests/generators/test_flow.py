@@ -126,3 +126,58 @@ def test_windows_cover_a_clip_and_the_last_is_no_sliver():
         starts = generator.starts(frames)
         assert starts[-1] + 32 >= frames and all(24 <= b - a <= 25 for a, b in itertools.pairwise(starts))
     assert randomise(generator).sample(57, Conditioning(), [0]).isfinite().all()
+
+
+def guided_by(generator, data):
+    """The generator with the exact velocity towards data(known, keep, said), instead of its network's."""
+    def velocity(x, time, known, keep, conditioning=None):
+        return (data(known, keep, conditioning) - x) / (1 - time.view(-1, 1, 1))
+
+    generator.velocity = velocity
+    return generator
+
+
+@pytest.mark.parametrize("frames", [9, 32, 50, 171])
+def test_a_loops_end_runs_into_its_beginning(frames):
+    """A player that begins at 0, rises by 1 a frame, and goes straight to what is known to come: a loop comes back."""
+    def rising(known, keep, said):
+        n = known.shape[-1]
+        data = torch.arange(n, dtype=torch.float).expand_as(known)
+        if keep.any():
+            places = keep[0].nonzero()[:, 0]
+            values = known[..., places]
+            before = (places[None] <= torch.arange(n)[:, None]).sum(1) - 1
+            after = (before + 1).clamp(max=len(places) - 1)
+            share = (torch.arange(n) - places[before]) / (places[after] - places[before]).clamp(min=1)
+            reach = torch.where(after == before, torch.arange(n) - places[before], 0)
+            data = torch.lerp(values[..., before], values[..., after], share) + reach
+        return data
+
+    generator = guided_by(flow(), rising)
+    line = generator.sample(frames, Conditioning(), [0])[0, 0]
+    turn = generator.sample(frames, Conditioning(), [0], FlowOptions(loop=True))[0, 0]
+    assert line.tolist() == pytest.approx(list(range(frames)), abs=1e-2) and turn.shape == line.shape
+    rest = turn[: round(0.6 * frames)]
+    assert rest.tolist() == pytest.approx(list(range(len(rest))), abs=1e-2)
+    assert turn.roll(-1)[-1] - turn[-1] == pytest.approx((turn[-1] - turn[-2]).item(), abs=1e-2), "it arrives"
+    assert turn[-1] - turn[-2] < -0.5
+
+
+@pytest.mark.parametrize("frames", [20, 75])
+def test_a_loop_hears_of_its_beat_all_the_way_round(frames):
+    generator = guided_by(flow(), lambda known, keep, said: said.frames[:, :4])
+    beat = (2 * torch.pi * 3 * torch.arange(frames + 9) / frames).sin().expand(1, 4, -1)
+    generator.conditioned = True
+    turn = generator.sample(frames, Conditioning(frames=beat), [0], FlowOptions(loop=True, cfg_scale=1.0))
+    assert torch.allclose(turn, beat[..., :frames], atol=1e-4)
+
+
+def test_a_loop_is_the_same_alone_and_in_a_batch_and_its_progress_ends():
+    told = []
+    generator = randomise(flow())
+    turns = generator.sample(70, Conditioning(), [3, 4], FlowOptions(steps=2, loop=True), progress=told.append)
+    assert told == sorted(told) and told[-1] == 1
+    alone = generator.sample(70, Conditioning(), [4], FlowOptions(steps=2, loop=True))
+    assert torch.allclose(turns[1], alone[0], atol=1e-4)
+    with pytest.raises(UserError, match="ask for a longer one"):
+        generator.sample(2, Conditioning(), [0], FlowOptions(loop=True))

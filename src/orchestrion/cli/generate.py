@@ -7,6 +7,11 @@ import typer
 
 from orchestrion.cli.shared import Device, Dtype, Output, numbers, progress_bar
 
+Words = Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")]
+Negative = Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")]
+Numbers = Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
+                                                   help="What to play, in numbers: tempo=90.")]
+Plot = Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")]
 Duration = Annotated[float, typer.Option("-d", "--duration", help="Seconds.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same clip. Default: any.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow, diffusion).")]
@@ -31,10 +36,9 @@ def generate(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help=(
         "A bundled model (see `orchestrion models`), a model folder, or hf:owner/name; by default piano, or with a "
         "prompt text."))] = None,
-    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")] = None,
-    negative: Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")] = None,
-    attribute: Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
-                                                        help="What to play, in numbers: tempo=90.")] = None,
+    prompt: Words = None,
+    negative: Negative = None,
+    attribute: Numbers = None,
     like: Annotated[Path | None, typer.Option("--like", help="A sound file: make something like it (models that "
                                                             "hear, such as conditional-audio-diffusion).")] = None,
     duration: Duration = 20.0,
@@ -60,7 +64,7 @@ def generate(
     rank_by: Annotated[str | None, typer.Option("--rank-by", metavar="CLAP", help=(
         "Who judges them: a model folder, hf:owner/name or laion:NAME; by default the model's own CLAP."))] = None,
     output: Output = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
+    plot: Plot = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
@@ -83,18 +87,28 @@ def generate(
 def loop(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help=(
         "A model that can loop, as for generate; by default the first bundled one that can."))] = None,
+    prompt: Words = None,
+    negative: Negative = None,
+    attribute: Numbers = None,
     duration: Duration = 12.0,
     seed: Seed = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    shift: Shift = None,
+    cfg_scale: Scale = None,
     variety: Variety = None,
     output: Output = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Also write a spectrogram picture (png).")] = False,
+    plot: Plot = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
-    """Make a clip whose end runs into its beginning, for models that can."""
+    """Make a clip whose end runs into its beginning: orchestrion loop -d 8 -o loop.wav"""
     from orchestrion.playing.request import Request, make_files
 
-    request = Request(model=model, duration=duration, seed=seed, output=output, options={"variety": variety},
+    request = Request(model=model, duration=duration, seed=seed, output=output, prompt=prompt, negative=negative,
+                      attributes=numbers(attribute or [], "--attribute"),
+                      options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
+                               "variety": variety},
                       device=device, dtype=dtype, loop=True)
     with progress_bar("looping") as progress:
         made = make_files(request, progress)

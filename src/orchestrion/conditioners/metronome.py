@@ -61,23 +61,24 @@ class Metronome(Conditioner):
         """The tempos are those of the corpus that it was trained on last."""
         self.fit(prompts)
 
-    def complete(self, prompt: Prompt, seconds: float, seed: int) -> Prompt:
+    def complete(self, prompt: Prompt, seconds: float, seed: int, loop: bool = False) -> Prompt:
         """With steady beats, of the prompt's tempo or one drawn, the first of them anywhere."""
         if prompt.beats or self.usual.isnan():
             if "tempo" in prompt.attributes and not prompt.beats:
                 raise UserError("this model was trained on music whose beats were not known, so it keeps to no tempo: "
                                 "leave it out, or train on a corpus prepared from MIDI")
             return prompt
-        return self.steady(prompt, seconds, seed, self.usual.item(), self.spread.item())
+        return self.steady(prompt, seconds, seed, (self.usual.item(), self.spread.item()), loop)
 
-    def steady(self, prompt: Prompt, seconds: float, seed: int, usual: float, spread: float) -> Prompt:
-        """`complete`, the logarithm of the tempo drawn from a normal law of this mean and deviation."""
+    def steady(self, prompt: Prompt, seconds: float, seed: int, law: tuple[float, float], loop: bool = False) -> Prompt:
+        """`complete`, the logarithm of the tempo drawn from a normal law of this mean and deviation. A loop has a whole
+        number of beats, at the nearest tempo."""
         draw = random.Random(f"metronome/{seed}")
-        tempo = math.exp(draw.gauss(usual, spread))
+        tempo = math.exp(draw.gauss(*law))
         tempo = prompt.attributes.get("tempo", min(max(tempo, SLOWEST), FASTEST))
         if not SLOWEST <= tempo <= FASTEST:
             raise UserError(f"a tempo is a number of beats a minute from {SLOWEST:g} to {FASTEST:g}, not {tempo:g}")
-        gap = 60 / tempo
+        gap = seconds / max(round(seconds * tempo / 60), 1) if loop else 60 / tempo
         first = (draw.random() - 1) * gap
         return dataclasses.replace(prompt, beats=[first + gap * i for i in range(math.ceil(seconds / gap) + 2)])
 

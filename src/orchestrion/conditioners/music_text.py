@@ -77,7 +77,7 @@ class MusicText(Conditioner):
             part.fit_further(prompts)
         self._learn_meanings(prompts)
 
-    def complete(self, prompt: Prompt, seconds: float, seed: int) -> Prompt:
+    def complete(self, prompt: Prompt, seconds: float, seed: int, loop: bool = False) -> Prompt:
         """With steady beats and all numbers that it can be told: those that the prompt gives, else drawn from what its
         words make likely. "72 bpm" among them gives the tempo."""
         said = BPM.search(prompt.text or "")
@@ -87,8 +87,8 @@ class MusicText(Conditioner):
         drawn = {name: random.Random(f"{name}/{seed}").gauss(*law) for name, law in laws.items() if name != "tempo"}
         prompt = replace(prompt, attributes={**drawn, **prompt.attributes})
         if prompt.beats or "tempo" not in laws:
-            return self.metronome.complete(prompt, seconds, seed)
-        return self.metronome.steady(prompt, seconds, seed, *laws["tempo"])
+            return self.metronome.complete(prompt, seconds, seed, loop)
+        return self.metronome.steady(prompt, seconds, seed, laws["tempo"], loop)
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         made, numbers = self.text(prompts), self.numbers(prompts).vector

@@ -1,18 +1,19 @@
 """Rectified flow over a codec's latents (Liu et al. 2022, arXiv 2209.03003; Lipman et al. 2022, 2210.02747).
 
 x_t = (1 - t)·noise + t·data, and the network tells the velocity data - noise. It also sees which frames are
-already known, so that one network begins a piece, continues it and fills gaps; any length is made of windows,
-each continuing the last. A prompt's words are attended to, its vector shifts the modulation; guidance leads away from
-the null or the negative prompt (Ho & Salimans 2022, arXiv 2207.12598), at an interval of times alone: near the end it
-costs as much and changes little (Kynkäänniemi et al. 2024, arXiv 2404.07724).
+already known, so that one network begins a piece, continues it and fills gaps; any length is made of windows, each
+continuing the last, and a loop is closed by filling the gap from its end to its beginning. A prompt's words are
+attended to, its vector shifts the modulation; guidance leads away from the null or the negative prompt (Ho & Salimans
+2022, arXiv 2207.12598), at an interval of times alone: near the end it costs as much and changes little (Kynkäänniemi
+et al. 2024, arXiv 2404.07724).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from orchestrion.config import Config
 from orchestrion.contracts import (
@@ -43,6 +44,7 @@ class FlowOptions:
     cfg_scale: float | None = None  # 1: the prompt as it is, above: stressed; None: as the model was made for
     cfg_from: float = 0.0  # guided are the steps that begin when this share of the way to sound is gone, or later,
     cfg_until: float = 0.5  # and before this one
+    loop: bool = False  # the end runs into the beginning
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -91,7 +93,7 @@ class FlowConfig(GeneratorConfig):
 
 class FlowGenerator(Generator):
     accepts: ClassVar[frozenset[str]] = frozenset({"sequence", "vector", "frames"})
-    capabilities: ClassVar[frozenset[str]] = frozenset({"continue", "inpaint", "vary"})
+    capabilities: ClassVar[frozenset[str]] = frozenset({"continue", "inpaint", "vary", "loop"})
     options: ClassVar[type] = FlowOptions
 
     def __init__(self, config: FlowConfig, space: Space, conditioner: Conditioner | None) -> None:
@@ -135,6 +137,8 @@ class FlowGenerator(Generator):
     def sample(self, frames: int, conditioning: Conditioning, seeds: list[int], options: FlowOptions | None = None,
                edit: Edit | None = None, progress: Progress | None = None) -> Tensor:
         options = options or FlowOptions()
+        if options.loop:
+            return self._loop(frames, conditioning, seeds, options, progress)
         guidance = self._guidance(options)
         check_led_away(conditioning.negated, guidance)
         place = next(self.parameters())
@@ -158,6 +162,33 @@ class FlowGenerator(Generator):
                                            strength, options, told, conditioning.stretch(part.start, part.stop),
                                            guidance)
         return made
+
+    def _loop(self, frames: int, conditioning: Conditioning, seeds: list[int], options: FlowOptions,
+              progress: Progress | None) -> Tensor:
+        """All but a gap, then the gap, between what ends before it and what begins after it. The conditioning's frames
+        must go round by themselves."""
+        gap = min(self.config.context - 2 * self.config.overlap, frames // 3)
+        if gap < 1:
+            raise UserError("a loop has room for its end to run into its beginning: ask for a longer one")
+        open_, side = frames - gap, min(self.config.overlap, frames - gap)
+        windows = len(self.starts(open_)) + 1
+        plain = replace(options, loop=False)
+        share = (lambda done: progress(done * (windows - 1) / windows)) if progress else None
+        made = self.sample(open_, conditioning, seeds, plain, progress=share)
+        noise = clip_noise(clip_generators(seeds), frames, self.channels)[:, open_:].transpose(1, 2).to(made)
+        around = nn.functional.pad(noise, (side, side))
+        known = torch.cat([made[..., -side:], torch.zeros_like(noise), made[..., :side]], -1)
+        keep = torch.ones_like(known[:, 0], dtype=torch.bool)
+        keep[:, side:-side] = False
+        turn = (torch.arange(known.shape[-1], device=made.device) + open_ - side) % frames
+        said = conditioning.at(turn)
+
+        def told(step: int) -> None:
+            if progress:
+                progress((windows - 1 + step / options.steps) / windows)
+
+        closing = self._window(around, known, known, keep, 1.0, plain, told, said, self._guidance(options))
+        return torch.cat([made, closing[..., side:-side]], -1)
 
     def starts(self, frames: int) -> list[int]:
         """Where the windows of a clip begin. Each overlaps the one before; by up to an eighth less than `overlap` where

@@ -136,13 +136,16 @@ class Model:
         """
         for seed in seeds:
             check_seeds(seed)
-        frames = math.ceil(self._samples(duration) / self.system.codec.frame)
-        frames = self._whole_frames(frames, loop=getattr(options, "loop", False))
+        loop = getattr(options, "loop", False)
+        frames = self._whole_frames(math.ceil(self._samples(duration) / self.system.codec.frame), loop)
         check_memory(self.system.codec.space, frames, len(seeds))
+        if loop:
+            duration = frames * self.system.codec.frame / self.sample_rate
         with self._precision():
             asked = [as_prompt(prompt) for prompt in prompts]
             if self.system.conditioner is not None:
-                asked = [self.system.conditioner.complete(prompt, duration, seed) for prompt, seed in zip(asked, seeds)]
+                asked = [self.system.conditioner.complete(prompt, duration, seed, loop)
+                         for prompt, seed in zip(asked, seeds)]
             conditioning = self._condition(asked)
             return self.generator.sample(frames, conditioning, list(seeds), options, progress=progress)
 

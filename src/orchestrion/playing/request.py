@@ -20,7 +20,7 @@ from orchestrion.playing.origin import check_apart
 from orchestrion.playing.provenance import command_line
 from orchestrion.storage import check_writable
 from orchestrion.systems.folder import read_system_config
-from orchestrion.systems.shelf import bundled_models, default_model, find_model
+from orchestrion.systems.shelf import aliases, bundled_models, default_model, find_model
 from orchestrion.systems.system import SYSTEMS
 
 
@@ -71,7 +71,7 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
         if request.output is not None:
             check_apart(numbered(request.output, request.count), [request.like])
     prompted = bool(request.prompt or request.negative or request.attributes or request.like)
-    name = request.model or (looping_model() if request.loop else default_model(prompted))
+    name = request.model or (looping_model(prompted) if request.loop else default_model(prompted))
     find_model(name)
     started = time.perf_counter()
     model = Model.load(name, request.device, request.dtype)
@@ -139,11 +139,12 @@ def heard(model: Model, path: Path) -> Tensor:
     return samples
 
 
-def looping_model() -> str:
-    """The first bundled model that can loop."""
+def looping_model(prompted: bool) -> str:
+    """The usual model, else the first bundled one that can loop."""
     import orchestrion.systems  # noqa: F401  (its pages enter themselves into the table)
 
-    for name, folder in bundled_models().items():
+    usual = aliases()[default_model(prompted)]
+    for name, folder in sorted(bundled_models().items(), key=lambda item: item[0] != usual):
         if can_loop(read_system_config(folder).generator):
             return name
     trained = [s.name for s in SYSTEMS.values() if can_loop(s.recipe(s.sizes[0]).system.generator)]
