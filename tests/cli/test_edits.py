@@ -90,6 +90,8 @@ def test_a_file_that_is_loud_stays_as_it_is(orchestrion):
     ("transfer toy in.wav -o out.wav --noise nan", "from 0"),
     ("interpolate toy other.flac in.wav -o in.wav", "would be lost"),
     ("interpolate toy in.wav other.flac -o out.wav --mix nan", "from 0"),
+    ("interpolate toy in.wav other.flac -o out.wav --steps 3", "toy goes from latent to latent, without steps"),
+    ("interpolate editor in.wav other.flac -o out.wav --solver euler", "editor has no option 'solver'"),
     ("vary in.wav -p calm", "takes no prompt"),
     ("continue in.wav -o out.xyz", "out.xyz"),
     ("continue nomodel in.wav", "nomodel"),

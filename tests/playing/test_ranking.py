@@ -40,11 +40,12 @@ def folder(tmp_path_factory):
 
 def test_the_nearest_take_comes_first_and_is_that_of_its_seed(folder):
     model = Model.load(folder, dtype="float32")
-    takes = best_of(model, Loudest(), Prompt(text="harp"), 0.2, range(4, 7), {"steps": 1})
-    levels = {take.seed: take.audio.samples.square().mean().sqrt().item() for take in takes}
-    assert [take.seed for take in takes] == sorted(levels, key=lambda seed: -levels[seed]) and len(levels) == 3
-    alone = model.generate(Prompt(text="harp"), 0.2, takes[0].seed, {"steps": 1})
-    assert torch.equal(alone.samples, takes[0].audio.samples)
+    best, takes = best_of(model, Loudest(), Prompt(text="harp"), 0.2, range(4, 7), {"steps": 1})
+    alone = {seed: model.generate(Prompt(text="harp"), 0.2, seed, {"steps": 1}).samples for seed in (4, 5, 6)}
+    levels = {seed: samples.square().mean().sqrt().item() for seed, samples in alone.items()}
+    assert [take.seed for take in takes] == sorted(levels, key=lambda seed: -levels[seed])
+    assert [take.nearness for take in takes] == pytest.approx(sorted(levels.values(), reverse=True))
+    assert torch.equal(best.samples, alone[takes[0].seed])
     with pytest.raises(UserError, match="words of a prompt"):
         best_of(model, Loudest(), Prompt(), 0.2, range(2))
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrion.cli.generate import Resamples, Scale, Seed, Shift, Steps, Temperature, report
+from orchestrion.cli.generate import Resamples, Scale, Seed, Shift, Steps, Temperature, Words, report
 from orchestrion.cli.shared import Device, Dtype, Output, progress_bar
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ One = Annotated[list[str], typer.Argument(metavar="[MODEL] FILE", help="The file
                                                                        "be piano, the model.")]
 Count = Annotated[int, typer.Option("-n", "--count", min=1, help="Files; each from its own seed, the next number "
                                                                  "after the one before.")]
-Words = Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words, for models that take them.")]
 Solver = Annotated[str | None, typer.Option("--solver", help="Of the model's family; see docs/diffusion.md.")]
 Strength = Annotated[float, typer.Option("--strength", "--init-noise-level", help="0 changes nothing, 1 everything.")]
 

@@ -7,7 +7,8 @@ import typer
 
 from orchestrion.cli.shared import Device, Dtype, Output, numbers, progress_bar
 
-Words = Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words.")]
+Words = Annotated[str | None, typer.Option("-p", "--prompt", help="What to play, in words, for models that take "
+                                               "them.")]
 Negative = Annotated[str | None, typer.Option("--negative", help="What not to play, in words.")]
 Numbers = Annotated[list[str] | None, typer.Option("-a", "--attribute", metavar="NAME=NUMBER",
                                                    help="What to play, in numbers: tempo=90.")]

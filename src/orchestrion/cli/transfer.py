@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrion.cli.generate import Scale, Solver, Steps, Words
 from orchestrion.cli.shared import Device, Dtype, ModelName, numbers, progress_bar
 from orchestrion.errors import UserError
 
@@ -113,12 +114,17 @@ def interpolate(
     second: Annotated[Path, typer.Argument(metavar="IN")],
     output: Target,
     mix: Annotated[float, typer.Option(help="0 is the first sound, 1 the second.")] = 0.5,
+    prompt: Words = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    cfg_scale: Scale = None,
     fidelity: Fidelity = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
     """Make a sound between two: orchestrion interpolate my-rave a.wav b.wav -o between.wav"""
     from orchestrion.playing import Model
+    from orchestrion.playing.edits import How
     from orchestrion.playing.origin import check_apart, origin, write_signed
     from orchestrion.playing.transfer import interpolate as between
     from orchestrion.playing.transfer import keep_fidelity
@@ -128,8 +134,11 @@ def interpolate(
     check_apart([output], [first, second])
     loaded = Model.load(model, device, dtype)
     keep_fidelity(loaded, fidelity)
-    made = between(loaded, *sounds, mix)
-    signature = origin(loaded, "interpolate", [first, second], {"mix": mix, "fidelity": fidelity}, output)
+    options = {"steps": steps, "solver": solver, "cfg_scale": cfg_scale}
+    with progress_bar("interpolate") as progress:
+        made = between(loaded, *sounds, mix, How(prompt=prompt, options=options, progress=progress))
+    signature = origin(loaded, "interpolate", [first, second], {"mix": mix, "p": prompt, **options,
+                                                                "fidelity": fidelity}, output)
     typer.echo(write_signed(made, signature, output))
 
 

@@ -26,7 +26,6 @@ class Judge(Protocol):
 class Take:
     """seed: from which it was made. nearness: the cosine to the prompt."""
 
-    audio: Audio
     seed: int
     nearness: float
 
@@ -43,21 +42,28 @@ def find_judge(model: Model, name: str | None = None) -> Listener:
 
 
 def best_of(model: Model, judge: Judge, prompt: Prompt, duration: float, seeds: Sequence[int],
-            options: Any = None, progress: Progress | None = None) -> list[Take]:
-    """A take from every seed, the nearest to the prompt's words first; of equal ones the earlier seed."""
+            options: Any = None, progress: Progress | None = None) -> tuple[Audio, list[Take]]:
+    """A take from every seed, the nearest to the prompt's words first, of equal ones the earlier seed; and the sound of
+    that one. No more than two are held at once."""
     if not prompt.text or not prompt.text.strip():
         raise UserError("the best of several takes is the nearest to the words of a prompt: give one by -p")
     check_seeds(seeds[0], len(seeds))
-    wanted, takes = judge.read(prompt.text), []
+    wanted = judge.read(prompt.text)
+    takes: list[Take] = []
+    best: Audio | None = None
     for number, seed in enumerate(seeds):
         share = (lambda done, number=number: progress((number + done) / len(seeds))) if progress else None
         made = model.generate(prompt, duration, seed, options, share)
-        takes.append(Take(made, seed, float(judge.hear(made) @ wanted)))
-    return sorted(takes, key=lambda take: -take.nearness)
+        take = Take(seed, float(judge.hear(made) @ wanted))
+        if best is None or take.nearness > max(other.nearness for other in takes):
+            best = made
+        takes.append(take)
+    assert best is not None
+    return best, sorted(takes, key=lambda take: -take.nearness)
 
 
-def noted(take: Take, judge: str, of: int, command: str) -> Audio:
-    """The take's sound, with what was chosen from in its provenance."""
-    record = dict(take.audio.provenance or {}) | {"command": command, "chosen": {
-        "of": of, "by": judge, "nearness": round(take.nearness, 4)}}
-    return replace(take.audio, provenance=record)
+def noted(best: Audio, takes: Sequence[Take], judge: str, command: str) -> Audio:
+    """The best take's sound, with what was chosen from in its provenance."""
+    record = dict(best.provenance or {}) | {"command": command, "chosen": {
+        "of": len(takes), "by": judge, "nearness": round(takes[0].nearness, 4)}}
+    return replace(best, provenance=record)

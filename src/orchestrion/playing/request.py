@@ -104,12 +104,11 @@ def _write_best(model: Model, request: Request, prompt: Prompt, seed: int, paths
     for number, path in enumerate(paths):
         first = seed + number * request.best_of
         share = (lambda done, number=number: progress((number + done) / len(paths))) if progress else None
-        takes = best_of(model, judge, prompt, request.duration, range(first, first + request.best_of), request.options,
-                        share)
-        best = takes[0]
+        best, takes = best_of(model, judge, prompt, request.duration, range(first, first + request.best_of),
+                              request.options, share)
         alone = replace(request, count=1)
-        noted(best, judge.name, len(takes), again(alone, model, best.seed, path)).write(path)
-        told.append(f"seed {best.seed} ({best.nearness:.2f}, the others {takes[1].nearness:.2f} and below)")
+        noted(best, takes, judge.name, again(alone, model, takes[0].seed, path)).write(path)
+        told.append(f"seed {takes[0].seed} ({takes[0].nearness:.2f}, the others {takes[1].nearness:.2f} and below)")
     return Made(paths, f"{model.name}, best of {request.best_of} by {judge.name}: {'; '.join(told)}, in "
                        f"{time.perf_counter() - started:.1f} s")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from orchestrion.audio import Audio
 from orchestrion.contracts import Continuous
 from orchestrion.errors import UserError
+from orchestrion.playing.edits import How
 from orchestrion.playing.model import Model
 
 LARGEST = 1000.0  # that standardised latents are scaled or moved by
@@ -89,13 +90,16 @@ def transfer(model: Model, audio: Audio, edit: LatentEdit = UNEDITED, style: Aud
     return dataclasses.replace(made, provenance=model.record("transfer", edit if edit else None))
 
 
-def interpolate(model: Model, first: Audio, second: Audio, mix: float = 0.5) -> Audio:
+def interpolate(model: Model, first: Audio, second: Audio, mix: float = 0.5, how: How | None = None) -> Audio:
     """Between two sounds: mix 0 is the first, 1 the second; the longer one is cut. By the noises that lead to them
-    where the model's generator can find these, else latent by latent."""
+    where the model's generator can find these, as `how` says; else latent by latent."""
     if not 0 <= mix <= 1:
         raise UserError(f"the mix is a number from 0, the first sound, to 1, the second, not {mix:g}")
     if "interpolate" in model.capabilities:
-        return model.interpolate(first, second, mix)
+        return model.interpolate(first, second, mix, how)
+    if how is not None and (how.prompt or any(value is not None for value in (how.options or {}).values())):
+        raise UserError(f"{model.name} goes from latent to latent, without steps or prompts: leave them out, or name a "
+                        "diffusion model")
     if not isinstance(model.system.codec.space, Continuous):
         raise UserError(f"{model.name} has tokens, which have nothing between them; use a model with latents")
     a, b = model.encode(first), model.encode(second)
