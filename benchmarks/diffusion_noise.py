@@ -4,6 +4,7 @@
     python benchmarks/diffusion_noise.py terminal
     python benchmarks/diffusion_noise.py floor --data CORPUS
     python benchmarks/diffusion_noise.py weights [--steps 120]
+    python benchmarks/diffusion_noise.py scale [--steps 120]
 
 waveform: each row trains `waveform` (nano) on the same 4096 samples of plucked strings, whose deviation is 0.1, and
 samples three seeds. distance: the error's share of the clip's energy; floor: mean power above 12 kHz beside that of all
@@ -11,7 +12,8 @@ frequencies (the clip has -120 dB there).
 terminal: how much too bright mel images come out where the path doesn't end in pure noise: the network's answer to the
 image's mean is known in closed form, the solver is ours.
 floor: real music through mel images: what the lowest grey is decoded as, where 0 dB lies, and how phases are recovered.
-weights: each row trains `audio-diffusion` (nano) on one clip's image and makes two.
+weights, scale: each row trains `audio-diffusion` (nano) on one clip's latents, here its standardised image, and makes
+two; with other weights of the levels, or with latents that are too strong or too weak for the path.
 """
 
 import argparse
@@ -56,14 +58,17 @@ CASES: dict[str, tuple[float, Weighting]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("study", choices=["waveform", "terminal", "floor", "weights"])
+    parser.add_argument("study", choices=["waveform", "terminal", "floor", "weights", "scale"])
     parser.add_argument("--steps", type=int, help="of training")
     parser.add_argument("--data", type=Path, help="a corpus, for floor")
     args = parser.parse_args()
     if args.study == "waveform":
         waveforms(args.steps or 300)
     elif args.study == "weights":
-        weights(args.steps or 120)
+        images({"all alike": (Weighting(), 1.0), "min-SNR": (MinSNR(), 1.0)}, args.steps or 120)
+    elif args.study == "scale":
+        images({f"{scale:.3g} times": (Weighting(), scale) for scale in (0.04, 0.18, 1.0, 5.5, 25.0)},
+               args.steps or 120)
     elif args.study == "terminal":
         terminal()
     elif args.data is None:
@@ -142,9 +147,10 @@ def levels(clips: list[Tensor]) -> list[float]:
             mean(mean(level_spread(clip, 44_100)) for clip in clips), median(flatness(clip) for clip in clips)]
 
 
-def weights(training: int) -> None:
+def images(cases: dict[str, tuple[Weighting, float]], training: int) -> None:
+    """Weights of the levels and the deviation of the latents, by name."""
     rows = []
-    for name, weighting in {"all alike": Weighting(), "min-SNR": MinSNR()}.items():
+    for name, (weighting, scale) in cases.items():
         recipe = audio_diffusion("nano")
         stage = dataclasses.replace(recipe.stages[0], objective=DenoiseConfig(weighting=weighting))
         torch.manual_seed(0)
@@ -152,14 +158,14 @@ def weights(training: int) -> None:
         clip = one_clip(system.codec, stage)
         with torch.no_grad():
             image = system.codec.encode(clip)
-        train(system, stage, batch_of(clip, 4, latents=image), training)
+        _, loss = train(system, stage, batch_of(clip, 4, latents=scale * image), training)
         made = system.generator.sample(image.shape[-1], Conditioning(), [0, 1], DiffusionOptions(steps=12))
-        error = made - image
+        error = made / scale - image
         quiet = image <= image.quantile(0.25)
-        rows.append([name, float(error.square().mean() / image.var()), *(
+        rows.append([name, loss, float(error.square().mean() / image.var()), *(
             25 * float(error[place.expand_as(error)].square().mean().sqrt()) for place in (quiet, ~quiet))])
     print(f"{training} steps of training; {machine()}\n")
-    print(table(["weights", "error, of the variance", "error of the darkest quarter, dB", "elsewhere, dB"], rows))
+    print(table(["", "loss", "error, of the variance", "error of the darkest quarter, dB", "elsewhere, dB"], rows))
 
 
 def floor(clips: Tensor, low: float = 12_000, sample_rate: int = 44_100) -> float:
