@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from orchestrion.codecs.waveform import WaveformConfig
-from orchestrion.conditioners.metronome import LOUD, MetronomeConfig, tempo_of
+from orchestrion.conditioners.metronome import LOUD, MetronomeConfig
 from orchestrion.contracts import Batch, Conditioning, Continuous, Prompt
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.systems.system import SystemConfig
+from orchestrion.tempo import tempo_of
 
 RATE = 20.0
 

@@ -4,12 +4,13 @@ import statistics
 import pytest
 import torch
 
-from orchestrion.conditioners.metronome import MetronomeConfig, tempo_of
+from orchestrion.conditioners.metronome import MetronomeConfig
 from orchestrion.conditioners.music_text import MusicTextConfig
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.contracts import Continuous, Prompt
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.tempo import tempo_of
 
 RATE = 20.0
 TEMPOS = {"slow": 60.0, "": 90.0, "fast": 135.0}

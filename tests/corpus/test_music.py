@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scores import midi, scale
 
-from orchestrion.corpus.music import Music, find_key, heard_tempo, on_grid, tempo_of, union
+from orchestrion.corpus.music import Music, find_key, heard_tempo, on_grid, union
 from orchestrion.errors import UserError
+from orchestrion.tempo import tempo_of
 
 
 def attributes(data, **more):

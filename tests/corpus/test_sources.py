@@ -9,12 +9,12 @@ import zipfile
 import pytest
 from scores import encoded, laid_out, scale, tone, zipped
 
-from orchestrion.corpus.music import tempo_of
 from orchestrion.corpus.sources import SOURCES, find_source
 from orchestrion.corpus.sources.pop909 import beats_of, key_of, read_sheet
 from orchestrion.corpus.splits import split_of
 from orchestrion.corpus.store import Store
 from orchestrion.errors import UserError
+from orchestrion.tempo import tempo_of
 
 
 def sheet(rows) -> bytes:

@@ -9,13 +9,13 @@ import math
 import random
 import statistics
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
 from orchestrion.errors import UserError
+from orchestrion.tempo import tempo_of
 
 SLOWEST, FASTEST = 20.0, 400.0  # beats a minute
 PARTS = (1, 2, 4)  # of a beat: quarters, eighths and sixteenths, where the beat is a quarter
@@ -100,9 +100,3 @@ class Metronome(Conditioner):
         turn = 2 * math.pi * (now - falls[last]) / (falls[last + 1] - falls[last]).clamp_min(1e-3)
         turns = [f(part * turn) for part in PARTS for f in (torch.cos, torch.sin)]
         return (torch.stack([torch.ones_like(turn), *turns]) * LOUD * known).float()
-
-
-def tempo_of(beats: Sequence[float]) -> float | None:
-    """Beats a minute, by the median of the gaps; None of fewer than two beats."""
-    gaps = [after - before for before, after in pairwise(beats) if after > before]
-    return 60 / statistics.median(gaps) if gaps else None

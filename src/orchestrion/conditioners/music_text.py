@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from orchestrion.conditioners.attributes import AttributesConfig
-from orchestrion.conditioners.metronome import FASTEST, SLOWEST, MetronomeConfig, tempo_of
+from orchestrion.conditioners.metronome import FASTEST, SLOWEST, MetronomeConfig
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
+from orchestrion.tempo import tempo_of
 
 BPM = re.compile(r"(\d{2,3}(?:\.\d+)?) ?bpm\b", re.IGNORECASE)
 RIDGE = 30.0  # of the regressions, in prompts

@@ -14,7 +14,7 @@ import soundfile as sf
 
 from orchestrion.corpus.captions import caption
 from orchestrion.corpus.corpus import Piece
-from orchestrion.corpus.music import Music, tempo_of
+from orchestrion.corpus.music import Music
 from orchestrion.corpus.recordings import check_sound, fit, read_recording, sound_attributes, trim_tail
 from orchestrion.corpus.rendering import RATE, calibrated_gain, render
 from orchestrion.corpus.sources import Item
@@ -22,6 +22,7 @@ from orchestrion.corpus.splits import split_of
 from orchestrion.corpus.store import Store
 from orchestrion.errors import UserError
 from orchestrion.storage import replacing
+from orchestrion.tempo import tempo_of
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from orchestrion.errors import UserError
+from orchestrion.tempo import tempo_of
 
 DRUMS = 9  # General MIDI's channel for percussion, counted from 0
 CURVE_STEP = 2.0  # seconds
@@ -296,12 +297,6 @@ def covered(start: np.ndarray, end: np.ndarray) -> float:
     """Seconds during which at least one note sounds."""
     spans = union(np.stack([start, np.maximum(end, start + 1e-3)], 1))
     return float((spans[:, 1] - spans[:, 0]).sum())
-
-
-def tempo_of(beats: Sequence[float]) -> float | None:
-    """Beats a minute, by the median of the gaps between beats in seconds; None of fewer than two."""
-    gaps = [after - before for before, after in pairwise(beats) if after > before]
-    return 60 / float(np.median(gaps)) if gaps else None
 
 
 def find_key(pitch: np.ndarray, duration: np.ndarray) -> tuple[int, int, float]:
