@@ -8,7 +8,7 @@ from orchestrion.codecs.waveform import WaveformConfig
 from orchestrion.conditioners.metronome import LOUD, MetronomeConfig
 from orchestrion.contracts import Batch, Conditioning, Continuous, Prompt
 from orchestrion.errors import UserError
-from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.generators.flow import DiTConfig, FlowConfig, FlowOptions
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.systems.system import SystemConfig
 from orchestrion.tempo import tempo_of
@@ -80,7 +80,8 @@ def test_an_untrained_beat_changes_nothing_and_a_trained_one_what_lies_under_it(
     missing, unexpected = generator.load_state_dict(plain.state_dict(), strict=False)
     assert missing == ["net.frames.weight"] and not unexpected
     beats = teller.guided([teller.complete(Prompt(), 3.0, 0)])
-    assert torch.equal(generator.sample(60, beats, [0]), plain.sample(60, Conditioning(), [0]))
+    alone = generator.sample(60, beats, [0], FlowOptions(cfg_scale=1.0))
+    assert torch.equal(alone, plain.sample(60, Conditioning(), [0]))
     torch.nn.init.normal_(generator.net.frames.weight)
     assert not torch.allclose(generator.sample(60, beats, [0]), generator.sample(60, Conditioning(), [0]), atol=1e-2)
 

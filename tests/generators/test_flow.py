@@ -181,3 +181,22 @@ def test_a_loop_is_the_same_alone_and_in_a_batch_and_its_progress_ends():
     assert torch.allclose(turns[1], alone[0], atol=1e-4)
     with pytest.raises(UserError, match="ask for a longer one"):
         generator.sample(2, Conditioning(), [0], FlowOptions(loop=True))
+
+
+def test_guidance_stresses_the_beat_and_costs_nothing_where_there_is_none():
+    """Of velocities towards the beat and towards nothing, a scale of 2 leads to twice the beat."""
+    rows = []
+
+    def data(known, keep, said):
+        rows.append(len(known))
+        return said.frames[:, :4].expand_as(known)
+
+    generator = guided_by(flow(), data)
+    generator.conditioned = True
+    beat, none = torch.randn(1, 4, 20), torch.zeros(1, 4, 20)
+    stressed = FlowOptions(steps=3, cfg_scale=2.0, cfg_until=1.0)
+    made = generator.sample(20, Conditioning(frames=beat, against=Conditioning(frames=none)), [0], stressed)
+    assert torch.allclose(made, 2 * beat, atol=1e-4) and rows == [2, 2, 2]
+    rows.clear()
+    made = generator.sample(20, Conditioning(frames=none, against=Conditioning(frames=none)), [0], stressed)
+    assert torch.allclose(made, none, atol=1e-4) and rows == [1, 1, 1]

@@ -16,7 +16,7 @@ Plot = Annotated[bool, typer.Option("--plot", help="Also write a spectrogram pic
 Duration = Annotated[float, typer.Option("-d", "--duration", help="Seconds.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same clip. Default: any.")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Sampling steps (flow, diffusion).")]
-Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly the prompt steers.")]
+Scale = Annotated[float | None, typer.Option("--cfg-scale", help="How strongly prompt and beat steer.")]
 Variety = Annotated[float | None, typer.Option("--variety", "--truncation",
                                                help="How far to stray: 0.1 tame, 2 usual, 4 wild (GAN).")]
 Solver = Annotated[str | None, typer.Option("--solver", help="adams, euler, heun or midpoint (flow); dpm-2m, ddim, "
@@ -50,7 +50,7 @@ def generate(
     solver: Solver = None,
     shift: Shift = None,
     cfg_scale: Scale = None,
-    cfg_from: Annotated[float | None, typer.Option("--cfg-from", help="Let the prompt steer so only from this share of "
+    cfg_from: Annotated[float | None, typer.Option("--cfg-from", help="Let them steer so only from this share of "
                                                                      "the way from noise to sound (flow).")] = None,
     cfg_until: Annotated[float | None, typer.Option("--cfg-until", help="And only until this one (flow).")] = None,
     variety: Variety = None,

@@ -41,7 +41,7 @@ class FlowOptions:
     steps: int = 8
     solver: str = "adams"  # adams, euler, heun or midpoint
     shift: float = 2.0  # above 1: more of the steps near the noise
-    cfg_scale: float | None = None  # 1: the prompt as it is, above: stressed; None: as the model was made for
+    cfg_scale: float | None = None  # 1: prompt and beat as they are, above: stressed; None: as the model was made for
     cfg_from: float = 0.0  # guided are the steps that begin when this share of the way to sound is gone, or later,
     cfg_until: float = 0.5  # and before this one
     loop: bool = False  # the end runs into the beginning
@@ -85,7 +85,7 @@ class FlowConfig(GeneratorConfig):
     net: DiTConfig = DiTConfig()
     context: int = 256  # latent frames that the network sees at once
     overlap: int = 64  # of them, known frames at the beginning of each further window
-    guidance: float = 3.0  # where there are prompts and a sampling's options don't say
+    guidance: float = 3.0  # where there is a prompt or a beat, and a sampling's options don't say
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "FlowGenerator":
         return FlowGenerator(self, space, conditioner)
@@ -109,7 +109,7 @@ class FlowGenerator(Generator):
                             f"got {config.overlap}")
         self.config, self.channels = config, space.channels
         net = config.net
-        self.conditioned = bool(fills - {"frames"})  # a beat is kept to, there is nothing to be led away from
+        self.conditioned = bool(fills)
         vector, words, paced = (conditioner.width_of(slot) if conditioner and slot in fills else 0
                                 for slot in ("vector", "sequence", "frames"))
         self.net = DiT(2 * space.channels + 1, space.channels, net.width, net.depth, net.heads, vector, words, paced)
@@ -139,8 +139,8 @@ class FlowGenerator(Generator):
         options = options or FlowOptions()
         if options.loop:
             return self._loop(frames, conditioning, seeds, options, progress)
-        guidance = self._guidance(options)
-        check_led_away(conditioning.negated, guidance)
+        guidance = self._guidance(options) if asks(conditioning) else 1.0
+        check_led_away(conditioning.negated, self._guidance(options))
         place = next(self.parameters())
         noise = clip_noise(clip_generators(seeds), frames, self.channels).transpose(1, 2).to(place)
         known = torch.zeros_like(noise) if edit is None else edit.source.to(place)
@@ -187,7 +187,8 @@ class FlowGenerator(Generator):
             if progress:
                 progress((windows - 1 + step / options.steps) / windows)
 
-        closing = self._window(around, known, known, keep, 1.0, plain, told, said, self._guidance(options))
+        guidance = self._guidance(options) if asks(conditioning) else 1.0
+        closing = self._window(around, known, known, keep, 1.0, plain, told, said, guidance)
         return torch.cat([made, closing[..., side:-side]], -1)
 
     def starts(self, frames: int) -> list[int]:
@@ -226,3 +227,9 @@ class FlowGenerator(Generator):
             x = solve(velocity, x, [begin + (1 - begin) * share for share in part], tell)
             done += len(part) - 1
         return torch.where(keep[:, None], known, x)
+
+
+def asks(conditioning: Conditioning) -> bool:
+    """Whether any clip is asked for anything: else guidance would cost as much and change nothing."""
+    others = conditioning.against.slots() if conditioning.against else {}
+    return any(not torch.equal(slot, others[name]) for name, slot in conditioning.slots().items() if name in others)
