@@ -1,5 +1,6 @@
 """Every music check of a clip, and the bars that generated piano must clear."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -43,7 +44,8 @@ class Bar:
 
 
 PIANO_BARS = (
-    Bar("onset rate", 0.5, 2.0), Bar("spectral flatness", 0.0, 2.0), Bar("chroma entropy", 0.8, 1.2)
+    Bar("onset rate", 0.7, 1.5), Bar("spectral flatness", 0.0, 2.0), Bar("chroma entropy", 0.9, 1.1),
+    Bar("pulse clarity", 0.7, math.inf),
 )
 """What lets a listener say that a piano plays notes; medians over clips are compared."""
 
