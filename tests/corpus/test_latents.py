@@ -223,9 +223,20 @@ def test_a_damaged_index_is_made_anew(tmp_path):
     pieces = list(corpus.pieces)
     first = np.array(cached_latents(corpus, pieces, "train", Wide()).frames)
     index = next(tmp_path.glob("latents/*/train.json"))
-    assert json.loads(index.read_text())["counts"] == [100]
-    index.write_text("{")
-    np.testing.assert_array_equal(cached_latents(corpus, pieces, "train", Wide()).frames, first)
+    kept_index = index.read_text()
+    assert json.loads(kept_index)["counts"] == [100]
+    whole, kept = index.with_suffix(".npy"), index.with_suffix(".npy").read_bytes()
+    damages = (lambda: index.write_text("{"), lambda: index.write_text("[1]"), whole.unlink,
+               lambda: whole.write_bytes(kept[:-10]), lambda: whole.write_bytes(b""))
+    for damage in damages:
+        damage()
+        np.testing.assert_array_equal(cached_latents(corpus, pieces, "train", Wide()).frames, first)
+    index.unlink()  # killed on the way, and the disk kept less than was marked
+    whole.with_suffix(".part").write_bytes(kept[:100])
+    for mark in ('{"heard": "', json.dumps({"heard": json.loads(kept_index)["heard"], "pieces": 1, "bytes": 900})):
+        index.with_name("train.part.json").write_text(mark)
+        np.testing.assert_array_equal(cached_latents(corpus, pieces, "train", Wide()).frames, first)
+        index.unlink()
 
 
 def test_the_real_codec_is_exact_in_its_stated_context():

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ def cached_latents(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(folder / f"{split}.lock"):
-            if not _is_made(folder / f"{split}.json", heard):
+            if not _is_made(folder, split, heard):
                 _make(folder, split, corpus, pieces, counts, codec, heard, progress)
     except OSError as error:
         raise UserError(
@@ -78,11 +78,25 @@ def cached_latents(
     return Latents(frames, np.cumsum(counts) - counts, counts, silence)
 
 
-def _is_made(index: Path, heard: str) -> bool:
+def _is_made(folder: Path, split: str, heard: str) -> bool:
+    """Whether the latents are there, those of this music and all of them."""
     try:
-        return bool(json.loads(index.read_text())["heard"] == heard)
-    except (FileNotFoundError, ValueError, KeyError):
+        index = json.loads((folder / f"{split}.json").read_text())
+        np.load(folder / f"{split}.npy", mmap_mode="r")  # refuses a file that was cut
+        return bool(index["heard"] == heard and "silence" in index)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, EOFError):
         return False
+
+
+def _so_far(part: Path, mark: Path, heard: str) -> dict[str, Any]:
+    """How far the file was made by a process that was killed."""
+    anew = {"heard": heard, "pieces": 0, "bytes": 0}
+    try:
+        done = json.loads(mark.read_text())
+        whole = done["heard"] == heard and part.stat().st_size >= done["bytes"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return anew
+    return done if whole else anew
 
 
 def _make(
@@ -98,8 +112,7 @@ def _make(
     silence = rows(encode_whole(codec, np.zeros((codec.channels, codec.sample_rate), np.float32)), codec)
     quiet = silence[len(silence) // 2]
     part, mark = folder / f"{split}.part", folder / f"{split}.part.json"
-    done = json.loads(mark.read_text()) if part.exists() and mark.exists() else {}
-    done = done if done.get("heard") == heard else {"heard": heard, "pieces": 0, "bytes": 0}
+    done = _so_far(part, mark, heard)
     with part.open("r+b" if done["pieces"] else "wb") as file:
         if not done["pieces"]:
             header = {
