@@ -1,5 +1,6 @@
 """`orchestrion train` from the command line: the whole way, and what it refuses."""
 
+import io
 import subprocess
 import sys
 
@@ -64,6 +65,20 @@ def test_nonsense_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, corpus,
     assert found.returncode == 2 and sentence in found.stderr, found.stderr
     assert "Traceback" not in found.stderr and len(found.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_is_gone_does_not_end_a_training(monkeypatch):
+    """Ctrl-C ends the `tee` behind a pipe before the training has saved."""
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Display() as display:
+        display.stage(toy_recipe(20).stages[0], 0)
+        display.step(1, {"loss": 1.0, "seconds": 0.1})
+        display.say("stopping after what is at hand")
+    sys.stdout.write("")  # not closed either
 
 
 def test_without_a_terminal_the_first_steps_are_told(capsys):

@@ -133,6 +133,61 @@ def test_a_damaged_recipe_is_named(tmp_path, corpus_folder, quiet):
             train(tmp_path, corpus_folder, toy_recipe(2), quiet)
 
 
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(UserError, match=r"recipe\.json is damaged, or of another version .* needs the field"):
+        train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+
+
+def test_a_kill_between_the_first_two_files_costs_nothing(tmp_path, corpus_folder, quiet):
+    train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
+    for path in ("recipe.json", "model", "stages"):
+        (tmp_path / "run" / path).rename(tmp_path / path)
+    assert [path.name for path in (tmp_path / "run").glob("[!.]*")] == ["begun.json"]
+    train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
+    assert quiet.steps == [1, 2, 1, 2]
+
+
+def test_damaged_small_files_are_named_or_done_without(tmp_path, corpus_folder, quiet, monkeypatch):
+    monkeypatch.setattr("orchestrion.training.run.LOG_EVERY", 1)
+    train(tmp_path, corpus_folder, toy_recipe(5), StopAt(2))
+    (tmp_path / "begun.json").write_text("")
+    with pytest.raises(UserError, match=r"begun\.json is damaged .*: delete it to go on"):
+        train(tmp_path, corpus_folder, toy_recipe(5), quiet)
+    (tmp_path / "begun.json").unlink()
+    log = tmp_path / "stages/codec/log.csv"
+    kept = log.read_bytes()
+    for step, broken in enumerate((b"\x00\xff\n1,2", kept + b"2x,1\n", kept.replace(b"\r\n2", b",9\r\n2")), 3):
+        log.write_bytes(broken)
+        train(tmp_path, corpus_folder, toy_recipe(5), report := StopAt(step))
+        assert report.steps == [step] and log.read_text().splitlines()[-1].startswith(f"{step},")
+
+
+def test_a_finished_stage_of_other_weights_is_named(tmp_path, corpus_folder, quiet):
+    train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+    path = tmp_path / "stages/codec/checkpoint.pt"
+    save_checkpoint(path, {**load_checkpoint(path), "average": {"nose": torch.zeros(1)}})
+    with pytest.raises(UserError, match=r"stage 'codec' in .* has other weights"):
+        train(tmp_path, corpus_folder, toy_recipe(2), quiet)
+
+
+def test_a_closed_terminal_stops_with_everything_saved_and_nohup_goes_on(tmp_path, corpus_folder):
+    class HangUp(Quiet):
+        def step(self, step, figures):
+            super().step(step, figures)
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGHUP)
+
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, steps in ((signal.SIG_DFL, [1, 2]), (signal.SIG_IGN, [1, 2, 3, 4])):
+            signal.signal(signal.SIGHUP, handler)
+            report, folder = HangUp(), tmp_path / str(len(steps))
+            train(folder, corpus_folder, toy_recipe(4), report)
+            assert report.steps == steps and (folder / "model/model.safetensors").exists()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_logged_means_are_over_the_steps_that_had_the_figure():
     assert means([{"loss": 1.0, "penalty": 5.0}, {"loss": 3.0}]) == {"loss": 2.0, "penalty": 5.0}
 
@@ -223,9 +278,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged"):
-        load_checkpoint(tmp_path / "checkpoint.pt")
+    path = tmp_path / "checkpoint.pt"
+    torch.save([1], path)
+    for damaged in (b"nonsense", b"", path.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"checkpoint\.pt is damaged"):
+            load_checkpoint(path)
 
 
 def test_nonsense_is_refused_before_anything_is_made(tmp_path, corpus_folder, quiet):

@@ -1,6 +1,7 @@
 """`orchestrion train`: a system on a corpus."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,11 @@ class Display:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.console = Console(stderr=True)
+        class Calm(Console):
+            def on_broken_pipe(self) -> None:
+                self.quiet = True  # Ctrl-C ends a `tee` too, and training goes on until all is saved
+
+        self.console = Calm(stderr=True)
         self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                             TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console,
                             disable=not self.console.is_terminal)
@@ -116,7 +121,8 @@ class Display:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self.bar.stop()
+        with suppress(OSError):
+            self.bar.stop()
 
     def stage(self, stage: "Stage", step: int) -> None:
         self.now, self.average, self.printed = stage, {}, None
@@ -140,7 +146,7 @@ class Display:
             self.bar.update(self.task, completed=step, figures=text)
             if self.bar.disable and self._due(step):
                 self.printed = time.monotonic()
-                self.console.print(f"{self.now.name} {step}/{self.now.steps} {text}", highlight=False, soft_wrap=True)
+                self._print(f"{self.now.name} {step}/{self.now.steps} {text}")
 
     def _due(self, step: int) -> bool:
         """Whether a line is due where there is no bar: at first, soon after, and then now and again."""
@@ -153,4 +159,8 @@ class Display:
         return f"{losses}  {1 / seconds:.2f} steps/s  {heard:.2f} h heard"
 
     def say(self, sentence: str) -> None:
-        self.console.print(sentence, highlight=False, soft_wrap=True)
+        self._print(sentence)
+
+    def _print(self, line: str) -> None:
+        with suppress(OSError, RuntimeError):  # a terminal that was closed; a signal in the middle of another line
+            self.console.print(line, highlight=False, soft_wrap=True)

@@ -25,7 +25,11 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Raises UserError where there is no training state in it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError("it holds no training state")
     except Exception as error:
         raise UserError(f"{path} is damaged ({error}): delete it to begin this stage anew") from error
+    return state

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from orchestrion.errors import UserError, did_you_mean
+from orchestrion.storage import replacing
 
 
 def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -29,8 +31,8 @@ class CsvLog:
         self.path = folder / "log.csv"
         self.rows: list[dict[str, str]] = []
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if row["step"] and int(row["step"]) <= step]
+            with self.path.open(newline="", errors="replace") as file:
+                self.rows = [row for row in csv.DictReader(file) if _reached(row) <= step]
         self.columns = list(self.rows[0]) if self.rows else []
         self._rewrite()
 
@@ -47,11 +49,17 @@ class CsvLog:
     def close(self) -> None: ...
 
     def _rewrite(self) -> None:
-        with self.path.open("w", newline="") as file:
+        with replacing(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns)
             if self.columns:
                 writer.writeheader()
             writer.writerows(self.rows)
+
+
+def _reached(row: dict[str, str]) -> float:
+    """A row's step; beyond all steps where a kill or a bad disk left no whole row."""
+    step = row.get("step") or ""
+    return int(step) if step.isdecimal() and None not in row else math.inf
 
 
 class TensorBoardLog:

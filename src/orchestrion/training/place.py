@@ -30,7 +30,7 @@ def check_place(folder: Path, recipe: Recipe) -> None:
                             f"{_short(here)}: use another folder with -o, or the system, size and --set that it was "
                             "begun with")
         _check_lengths(folder, held, recipe)
-    elif folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+    elif folder.exists() and any(not path.name.startswith(".") and path.name != BEGUN for path in folder.iterdir()):
         raise UserError(f"{folder} holds something that is not a run; choose another folder with -o")
 
 
@@ -38,9 +38,9 @@ def keep_recipe(folder: Path, recipe: Recipe, seed: int, say: Callable[[str], No
     """Writes what the run is begun with; says where it goes on with another seed, or with other lengths."""
     if not (folder / RECIPE).exists():
         _write(folder / BEGUN, {"seed": seed})
-        _write(folder / RECIPE, recipe.to_dict())
+        _write(folder / RECIPE, recipe.to_dict())  # last: a folder that has it is a run
         return
-    begun = _read(folder / BEGUN).get("seed", seed) if (folder / BEGUN).exists() else seed
+    begun = _read(folder / BEGUN, "delete it to go on").get("seed", seed) if (folder / BEGUN).exists() else seed
     if begun != seed:
         say(f"this run was begun with --seed {begun}: what is drawn from here on follows from {seed}")
     changed = [(old, new) for old, new in zip(_held(folder).stages, recipe.stages) if old.steps != new.steps]
@@ -82,16 +82,21 @@ def _sweep(folder: Path) -> None:
 
 
 def _held(folder: Path) -> Recipe:
-    return Recipe.from_dict(_read(folder / RECIPE))
+    advice = "use another folder with -o"
+    data = _read(folder / RECIPE, advice)
+    try:
+        return Recipe.from_dict(data)
+    except UserError as error:
+        raise UserError(f"{folder / RECIPE} is damaged, or of another version ({error}): {advice}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, advice: str) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise ValueError("it is no table of fields")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): use another folder with -o") from error
+        raise UserError(f"{path} is damaged ({error}): {advice}") from error
     return data
 
 

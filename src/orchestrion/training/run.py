@@ -123,8 +123,7 @@ class Run:
         for number, stage in enumerate(self.recipe.stages, 1):
             state = self._state(stage)
             if state.get("finished"):
-                system.trained(stage).load_state_dict(state["average"])
-                self.hours[stage.name] = state["hours"]
+                self._take(system, stage, state)
             elif self.options.stage not in (None, stage.name):
                 if stage.name == self.recipe.stages[-1].name:
                     break
@@ -134,6 +133,15 @@ class Run:
                     self.report.say(f"stopped {reached} stage {stage.name} ({number} of {len(self.recipe.stages)}); "
                                     "the same command goes on")
                 break
+
+    def _take(self, system: System, stage: Stage, state: dict[str, Any]) -> None:
+        """A finished stage's weights."""
+        try:
+            system.trained(stage).load_state_dict(state["average"])
+        except RuntimeError as error:
+            raise UserError(f"the checkpoint of stage {stage.name!r} in {self.folder} has other weights than this "
+                            f"version builds ({error}): train in another folder with -o") from error
+        self.hours[stage.name] = state["hours"]
 
     def _check_skipped(self, stage: Stage) -> None:
         """A stage may be trained alone only when those before it are done."""
@@ -305,12 +313,17 @@ class Run:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after this step (or piece of latents), everything saved."""
+        """Ctrl-C, SIGTERM and a terminal that is closed end the run after this step (or piece of latents), everything
+        saved."""
         def stop(*_: Any) -> None:
-            self.report.say("stopping after what is at hand, with everything saved")
             self.stopping = True
+            self.report.say("stopping after what is at hand, with everything saved")
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [signal.SIGINT, signal.SIGTERM]
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+        if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # under nohup it is
+            heeded.append(hangup)
+        before = {number: signal.signal(number, stop) for number in heeded}
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -108,7 +109,10 @@ class Start:
         if self.run and (path := self.run / "stages" / stage.name / "checkpoint.pt").is_file():
             state = load_checkpoint(path)["objective"]
         elif (path := self.folder / "objective.safetensors").is_file():
-            state = load_file(path)
+            try:
+                state = load_file(path)
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{path} is damaged ({error}); take the model from its source again") from error
         if {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in objective.state_dict().items()}:
             objective.load_state_dict(state)
 
