@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from common import machine, run, table
+from common import count, duration, machine, run, table
 
 from orchestrion.corpus.captions import instrument
 from orchestrion.corpus.corpus import Corpus, Piece
@@ -26,6 +26,7 @@ from orchestrion.corpus.datasets import worded
 from orchestrion.errors import UserError
 from orchestrion.evaluation.obedience import CONTRASTS, Contrast, TimbreJudge, interval, obeyed, pairs, told_apart
 from orchestrion.playing.model import Model
+from orchestrion.storage import check_writable
 
 BAR = 0.8
 TOGETHER = 4  # pairs that are sampled at once
@@ -40,19 +41,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="a model that takes prompts")
     parser.add_argument("--data", required=True, help="the corpus that it was trained on, for real renders")
-    parser.add_argument("--pairs", type=int, default=150)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--pairs", type=count, default=150)
+    parser.add_argument("--seconds", type=duration, default=10.0)
     parser.add_argument("--only", nargs="+", choices=[*names, TIMBRE], default=[*names, TIMBRE])
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--steps", type=count)
     for name in ("scale", "from", "until"):
         parser.add_argument(f"--cfg-{name}", type=float)
-    parser.add_argument("--real", type=int, default=24, help="real pieces of each instrument, two crops of each")
+    parser.add_argument("--real", type=count, default=24, help="real pieces of each instrument, two crops of each")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
 
     model, corpus = Model.load(args.model), Corpus.open(args.data)
-    if model.system.conditioner is None:
-        raise UserError(f"{model.name} takes no prompt, so there is nothing to obey")
+    if model.system.conditioner is None or "text" not in model.system.conditioner.hears:
+        raise UserError(f"{model.name} takes no words, so there is nothing to obey")
+    model.options(options)  # refused before the real renders are heard
+    if args.json:
+        check_writable(args.json)
     options = {name: getattr(args, name) for name in ("steps", "cfg_scale", "cfg_from", "cfg_until")}
     players = sorted({named(piece) for piece in corpus.pieces if "program" in piece.attributes})
     rows: list[Row] = []

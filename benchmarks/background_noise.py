@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from statistics import mean, median
 
-from common import machine, run, table
+from common import count, duration, machine, run, table
 
 from orchestrion.audio import Audio
 from orchestrion.audio.plots import plot_spectrograms
@@ -29,9 +29,9 @@ def main() -> int:
     parser.add_argument("model", metavar="MODEL", help="model folder or bundled name")
     parser.add_argument("--data", type=Path, required=True, help="the corpus: its validation and test pieces are real")
     parser.add_argument("--bar", type=float, default=6.0, help="dB between the spreads")
-    parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--steps", type=int, help="of sampling")
+    parser.add_argument("--clips", type=count, default=8)
+    parser.add_argument("--seconds", type=duration, default=10.0)
+    parser.add_argument("--steps", type=count, help="of sampling")
     parser.add_argument("--picture", type=Path, help="spectrograms of two real and two made clips (png)")
     args = parser.parse_args()
 

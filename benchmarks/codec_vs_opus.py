@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from common import machine, run, table
+from common import count, machine, run, table
 from opus import opus
 from torch import Tensor
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="model folder or bundled name")
     parser.add_argument("--data", required=True, help="a prepared corpus")
-    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--clips", type=count, default=24)
     parser.add_argument("--all-instruments", action="store_true", help="not the piano alone")
     parser.add_argument("--transcriber", metavar="FILE", help="basic-pitch's nmp.onnx: adds note F1")
     parser.add_argument("--json", type=Path, help="also write the figures here")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import run
+from common import duration, run
 
 from orchestrion.audio import Audio
 
@@ -138,8 +138,8 @@ KINDS: tuple[Callable[[Draw, int], Sound], ...] = (rain, wind, waves, fire, cloc
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seconds", type=float, default=12.0, help="of each sound")
+    parser.add_argument("--minutes", type=duration, default=10.0)
+    parser.add_argument("--seconds", type=duration, default=12.0, help="of each sound")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)

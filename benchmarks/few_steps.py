@@ -10,7 +10,7 @@ import argparse
 from statistics import mean, stdev
 
 import torch
-from common import machine, run, table
+from common import count, duration, machine, run, table
 from torch import Tensor
 
 from orchestrion.audio.spectra import mel_filterbank
@@ -22,10 +22,10 @@ from orchestrion.playing.model import Model
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="model folder or bundled name")
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 6, 8, 10, 50])
+    parser.add_argument("--steps", type=count, nargs="+", default=[4, 6, 8, 10, 50])
     parser.add_argument("--solver", help="instead of the model's own")
-    parser.add_argument("--clips", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--clips", type=count, default=6)
+    parser.add_argument("--seconds", type=duration, default=5.0)
     args = parser.parse_args()
     model = Model.load(args.model)
     seeds = list(range(args.clips))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from ceilings import Ceilings, Counter, ceilings
-from common import machine, run, table
+from common import count, duration, machine, run, table
 
 import orchestrion.systems  # noqa: F401  enters the pages into the table
 from orchestrion.audio import Audio
@@ -33,8 +33,8 @@ Part = tuple[str, Callable[[], object]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("systems", nargs="*", metavar="SYSTEM[:SIZE]")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of sound that is generated")
-    parser.add_argument("--rows", type=int, default=8, help="operators shown of each part")
+    parser.add_argument("--seconds", type=duration, default=10.0, help="of sound that is generated")
+    parser.add_argument("--rows", type=count, default=8, help="operators shown of each part")
     args = parser.parse_args()
     top = ceilings()
     print(f"{machine()}; ceilings: {top}\n")

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from ceilings import Ceilings, ceilings
-from common import run, table
+from common import count, run, table
 from contest import PAIRS
 from contest.figures import ratio
 from contest.pair import FLOAT, HALF, OURS, THEIRS, Pair, find_pair
@@ -41,8 +41,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("pairs", nargs="*", metavar="PAIR", help=f"of {', '.join(PAIRS)}; all without")
     parser.add_argument("--peers", type=Path, default=Path("peers"), help="folder of the environments and the results")
-    parser.add_argument("--rounds", type=int, help="5, or 3 of what takes long")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=count, help="5, or 3 of what takes long")
+    parser.add_argument("--threads", type=count, default=1)
     parser.add_argument("--missing", action="store_true", help="only what has no result yet")
     parser.add_argument("--install", action="store_true", help="only install the peers")
     parser.add_argument("--show", action="store_true", help="only print the kept results")

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import torch
-from common import machine, run, table
+from common import count, machine, run, table
 
 from orchestrion.playing import Model
 from orchestrion.playing.streaming import Stream
@@ -24,8 +24,8 @@ MOST = 2.0  # MiB
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", default="tiny")
-    parser.add_argument("--minutes", type=int, default=10)
-    parser.add_argument("--block", type=int, default=2048)
+    parser.add_argument("--minutes", type=count, default=10)
+    parser.add_argument("--block", type=count, default=2048)
     args = parser.parse_args()
 
     torch.manual_seed(0)

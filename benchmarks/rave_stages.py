@@ -10,7 +10,7 @@ most 15 %. Also: what bfloat16 adds to float32 in decoding with these weights, a
 import argparse
 
 import torch
-from common import machine, run, table
+from common import count, duration, machine, run, table
 from torch import Tensor
 
 from orchestrion.audio import Audio
@@ -28,8 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("models", nargs=2, metavar="MODEL")
     parser.add_argument("--data", required=True, help="the corpus; its validation pieces count")
-    parser.add_argument("--clips", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--clips", type=count, default=16)
+    parser.add_argument("--seconds", type=duration, default=5.0)
     parser.add_argument("--picture", help="spectrograms (png) of the first two clips, as played and through both")
     args = parser.parse_args()
 

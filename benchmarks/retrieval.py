@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Mapping
 
 import torch
-from common import machine, run, table
+from common import count, duration, machine, run, table
 
 from orchestrion.audio import Audio
 from orchestrion.corpus.captions import WORDS, instrument, wordings_of
@@ -28,8 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="a model with a CLAP, or laion:WEIGHTS")
     parser.add_argument("--data", required=True, help="a prepared corpus with captions")
-    parser.add_argument("--crops", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--crops", type=count, default=200)
+    parser.add_argument("--seconds", type=duration, default=10.0)
     args = parser.parse_args()
 
     listener, corpus = Listener.load(args.model), Corpus.open(args.data)

@@ -9,7 +9,7 @@ windows meet. The median jump at the joints must be below the 75th percentile of
 import argparse
 
 import torch
-from common import machine, run, table
+from common import count, duration, machine, run, table
 
 from orchestrion.contracts import Generator
 from orchestrion.errors import UserError
@@ -25,8 +25,8 @@ TOLERANCE = 1e-4  # of full scale, chunks against whole in float32
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="model folder or bundled name")
-    parser.add_argument("--clips", type=int, default=6)
-    parser.add_argument("--minutes", type=float, default=7.5, help="length of each clip")
+    parser.add_argument("--clips", type=count, default=6)
+    parser.add_argument("--minutes", type=duration, default=7.5, help="length of each clip")
     args = parser.parse_args()
 
     model = Model.load(args.model)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 from ceilings import Counter, ceilings
-from common import machine, run, table
+from common import count, duration, machine, run, table
 
 ROUNDS = 5
 SECONDS = 120.0
@@ -30,9 +30,9 @@ LONG = 600.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("contenders", nargs="*", default=["gan:release", "piano-flow", "musika:paper"])
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--long", type=float, default=LONG, help="seconds written for the memory figure")
+    parser.add_argument("--rounds", type=count, default=ROUNDS)
+    parser.add_argument("--seconds", type=duration, default=SECONDS)
+    parser.add_argument("--long", type=duration, default=LONG, help="seconds written for the memory figure")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # the fresh process
     args = parser.parse_args()
     if args.memory_of:

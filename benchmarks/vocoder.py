@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, median
 
 import torch
-from common import machine, run, table
+from common import count, duration, machine, run, table
 from torch import Tensor
 
 from orchestrion.audio import Audio
@@ -34,8 +34,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="model folder of a hifigan")
     parser.add_argument("--data", type=Path, required=True, help="the corpus: its validation and test pieces are real")
-    parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--clips", type=count, default=8)
+    parser.add_argument("--seconds", type=duration, default=6.0)
     parser.add_argument("--picture", type=Path, help="spectrograms of a real clip and of both ways back (png)")
     args = parser.parse_args()
 

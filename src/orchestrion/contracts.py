@@ -286,6 +286,9 @@ class Conditioner(nn.Module):
         guided.negated = tuple(bool(p.negative) for p in prompts)
         return guided
 
+    def check(self, prompt: Prompt) -> None:
+        """Raises UserError where a user's prompt asks for what lies far outside of all that was trained on."""
+
     def complete(self, prompt: Prompt, seconds: float, seed: int, loop: bool = False) -> Prompt:
         """The prompt of a clip of so many seconds, with what it leaves open settled: drawn from the seed. loop: so that
         it goes round."""

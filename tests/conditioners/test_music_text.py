@@ -53,7 +53,14 @@ def test_words_tell_the_tempo(teller, seed):
 def test_a_number_is_kept_to_and_one_asked_for_beside_it_wins(teller):
     assert tempo(teller, text="fast harp, 72 bpm") == pytest.approx(72)
     assert tempo(teller, text="fast harp, 72 bpm", attributes={"tempo": 100.0}) == pytest.approx(100)
-    assert tempo(teller, text="harp, 9000 bpm") == pytest.approx(90, rel=0.2)
+    for none in ("9000 bpm", "1135 bpm", "3.135 bpm"):
+        assert tempo(teller, text=f"harp, {none}") == pytest.approx(90, rel=0.2)
+
+
+def test_a_number_that_no_music_has_is_refused(teller):
+    teller.check(Prompt(text="harp", attributes={"pitch": 50.0, "density": 4.0}))
+    with pytest.raises(UserError, match="a pitch of 1000 is far"):
+        teller.check(Prompt(attributes={"pitch": 1000.0}))
 
 
 def test_an_empty_prompt_and_unknown_words_have_a_usual_tempo(teller):

@@ -1,6 +1,8 @@
 """The page of sliders, asked as a browser would."""
 
 import io
+import socket
+import struct
 import threading
 from pathlib import Path
 from urllib.error import HTTPError
@@ -64,11 +66,31 @@ def test_the_page_tells_what_each_latent_explains(address):
 
 @pytest.mark.parametrize("path, says", [
     ("/sound?bias=x", "list of numbers"), ("/sound?bias=nan", "between"), ("/sound?scale=" + "0," * 8 + "2", "no 8"),
-    ("/sound?gain=2", "no 'gain'"), ("/nothing", "no such page")])
+    ("/command?bias=nan", "between"), ("/sound?gain=2", "no 'gain'"), ("/nothing", "no such page"),
+    ("//[", "no address")])
 def test_what_cannot_be_is_answered_in_a_sentence(address, path, says):
     with pytest.raises(HTTPError) as refused:
         urlopen(address + path)
     assert refused.value.code in (400, 404) and says in refused.value.read().decode()
+
+
+def test_a_browser_that_hangs_up_leaves_no_traceback(address, capfd):
+    host, port = address.removeprefix("http://").split(":")
+    for _ in range(3):
+        with socket.create_connection((host, int(port))) as asking:
+            asking.sendall(b"GET /sound?bias=0,1 HTTP/1.0\r\n\r\n")
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # gone at once
+    for body in (b"", b"x" * 100_000):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(address, data=body)
+        assert refused.value.code == 501
+    with urlopen(f"{address}/sound?bias=0,2") as answer:  # the others are done by then: one decoding at a time
+        assert answer.status == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_command_says_every_digit():
+    assert Sliders(rave(), sound(), Path("a.wav")).command(LatentEdit(bias={0: 1.23456789})).count("0=1.23456789")
 
 
 def test_unchanged_latents_are_left_out():

@@ -42,11 +42,14 @@ def numbers(pairs: list[str], flag: str, example: str = "tempo=90") -> dict[str,
     """`NAME=NUMBER` arguments as a dict."""
     read = {}
     for pair in pairs:
-        name, found, value = pair.partition("=")
+        name, found, value = (part.strip() for part in pair.partition("="))
         try:
-            read[name.strip()] = number = float(value)
+            number = float(value)
         except ValueError as error:
             raise UserError(f"{flag} takes NAME=NUMBER, such as {example}, not {pair!r}") from error
-        if not name.strip() or not found or not math.isfinite(number):
+        if not name or not found or not math.isfinite(number):
             raise UserError(f"{flag} takes NAME=NUMBER, such as {example}, not {pair!r}")
+        if name in read:
+            raise UserError(f"{flag} gives {name} twice, {read[name]:g} and {number:g}: leave one out")
+        read[name] = number
     return read

@@ -3,6 +3,7 @@
 Musika's 22 kHz code gives generator and critic one such number at every step.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -10,6 +11,10 @@ from torch import Tensor
 
 from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
 from orchestrion.errors import UserError
+
+
+FARTHEST = 4.0  # deviations from the mean that may be asked for: beyond, generators have met next to nothing
+COUNTED = frozenset({"tempo", "density", "pitch", "velocity"})  # which no music has below 0
 
 
 class AttributesConfig(ConditionerConfig):
@@ -68,6 +73,16 @@ class Attributes(Conditioner):
         self.fit_known(prompts)
         known = ~mean.isnan()
         self.mean[known], self.deviation[known] = mean[known], deviation[known]
+
+    def check(self, prompt: Prompt) -> None:
+        for name, mean, deviation in zip(self.names, self.mean.tolist(), self.deviation.tolist()):
+            if name not in prompt.attributes or math.isnan(mean):
+                continue
+            spread = max(FARTHEST * deviation, 0.001 * abs(mean))
+            low, high = max(mean - spread, 0.0) if name in COUNTED else mean - spread, mean + spread
+            if not low <= (asked := prompt.attributes[name]) <= high:
+                raise UserError(f"a {name} of {asked:g} is far from all music that this model knows: ask for a number "
+                                f"from {low:.3g} to {high:.3g}")
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         for prompt in prompts:

@@ -19,7 +19,7 @@ from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
 from orchestrion.tempo import tempo_of
 
-BPM = re.compile(r"(\d{2,3}(?:\.\d+)?) ?bpm\b", re.IGNORECASE)
+BPM = re.compile(r"(?<![\d.])(\d{2,3}(?:\.\d+)?) ?bpm\b", re.IGNORECASE)
 RIDGE = 30.0  # of the regressions, in prompts
 DROPPED = 0.1  # share of the numbers that are left out while training
 SURE = 0.1  # least deviation that is drawn, beside the corpus's
@@ -77,6 +77,9 @@ class MusicText(Conditioner):
         for part in (self.text, self.metronome, self.numbers):
             part.fit_further(prompts)
         self._learn_meanings(prompts)
+
+    def check(self, prompt: Prompt) -> None:
+        self.numbers.check(prompt)
 
     def complete(self, prompt: Prompt, seconds: float, seed: int, loop: bool = False) -> Prompt:
         """With steady beats and all numbers that it can be told: those that the prompt gives, else drawn from what its

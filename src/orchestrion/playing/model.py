@@ -304,7 +304,7 @@ def check_seeds(seed: int, count: int = 1) -> None:
 
 
 def check_heard(model: Model, prompt: Prompt) -> None:
-    """Refuses words and numbers that the model's conditioner doesn't listen to."""
+    """Refuses words and numbers that the model's conditioner doesn't listen to, and numbers that it never met."""
     conditioner = model.system.conditioner
     if conditioner is None:
         return  # takes no prompt, and says so
@@ -313,6 +313,7 @@ def check_heard(model: Model, prompt: Prompt) -> None:
         heard = ", ".join(sorted(conditioner.hears)) or "a sound (--like)"
         raise UserError(f"{model.name} doesn't listen to {', '.join(deaf)}, but to {heard}: ask for that, or leave it "
                         "out")
+    conditioner.check(prompt)
 
 
 def as_prompt(prompt: str | Prompt | None) -> Prompt:

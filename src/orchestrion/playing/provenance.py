@@ -48,5 +48,5 @@ def command_line(verb: str, arguments: list[str], options: Mapping[str, Any]) ->
             if item is True:
                 words.append(flag)
             elif item is not None and item is not False:
-                words += [flag, f"{item:.10g}" if isinstance(item, float) else str(item)]
+                words += [flag, f"{item:.15g}" if isinstance(item, float) else str(item)]
     return shlex.join(words)

@@ -118,7 +118,7 @@ def again(request: Request, model: Model, seed: int, output: Path) -> str:
     chosen = {name: value for name, value in request.options.items() if value is not None}
     options: dict[str, Any] = {"p": request.prompt, "negative": request.negative,
                                "like": None if request.like is None else str(request.like.resolve()),
-                               "a": [f"{k}={v:g}" for k, v in request.attributes.items()],
+                               "a": [f"{k}={v:.15g}" for k, v in request.attributes.items()],
                                "d": float(request.duration), "seed": seed,
                                "n": request.count if request.count > 1 else None, **chosen,
                                "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."),

@@ -6,11 +6,12 @@
 
 import io
 import itertools
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import soundfile
 from torch import Tensor
@@ -62,7 +63,8 @@ class Sliders:
 
     def command(self, edit: LatentEdit, output: str = "out.wav") -> str:
         """The command that writes the same sound, signed."""
-        changes = {name: [f"{key}={value:g}" for key, value in values.items()]
+        edit.check(self.model)
+        changes = {name: [f"{key}={value:.15g}" for key, value in values.items()]
                    for name, values in (("scale", edit.scale), ("bias", edit.bias))}
         return command_line("transfer", [self.model.source, str(self.source)], {**changes, "o": output})
 
@@ -90,13 +92,20 @@ def edit_of(query: str) -> LatentEdit:
     return LatentEdit(scale=numbers["scale"], bias=numbers["bias"])
 
 
+def _place(path: str) -> SplitResult:
+    try:
+        return urlsplit(path)
+    except ValueError as error:
+        raise UserError(f"{path} is no address") from error
+
+
 def serve(sliders: Sliders, port: int = 0) -> ThreadingHTTPServer:
     """A server on this machine's own address, begun by its `serve_forever`; port 0 takes a free one."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            place = urlsplit(self.path)
             try:
+                place = _place(self.path)
                 if place.path == "/":
                     self._answer(200, "text/html; charset=utf-8", sliders.page().encode())
                 elif place.path == "/sound":
@@ -119,7 +128,13 @@ def serve(sliders: Sliders, port: int = 0) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing: the terminal is the user's."""
 
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A browser that hangs up, as it does when a slider is moved on, is none."""
+            if not isinstance(sys.exception(), ConnectionError):
+                super().handle_error(request, client_address)
+
     try:
-        return ThreadingHTTPServer((HOST, port), Handler)
+        return Server((HOST, port), Handler)
     except OSError as error:
         raise UserError(f"port {port} can't be had ({error.strerror}): choose another with --port") from error
