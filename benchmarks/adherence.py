@@ -54,10 +54,10 @@ def main() -> int:
     model, corpus = Model.load(args.model), Corpus.open(args.data)
     if model.system.conditioner is None or "text" not in model.system.conditioner.hears:
         raise UserError(f"{model.name} takes no words, so there is nothing to obey")
-    model.options(options)  # refused before the real renders are heard
     if args.json:
         check_writable(args.json)
     options = {name: getattr(args, name) for name in ("steps", "cfg_scale", "cfg_from", "cfg_until")}
+    model.options(options)  # what can be refused is, before the real renders are heard
     players = sorted({named(piece) for piece in corpus.pieces if "program" in piece.attributes})
     rows: list[Row] = []
 
