@@ -140,6 +140,7 @@ REFUSED = [
     ("generate --cfg-scale 3", "toy has no option 'cfg_scale'"),
     ("generate toy -p calm", "toy takes no prompt"),
     ("generate -a tempo=fast", "--attribute takes NAME=NUMBER"),
+    ("generate -a tempo=90 -a tempo=100", "--attribute gives tempo twice, 90 and 100: leave one out"),
     ("generate --device gpu", "there is no device 'gpu'"),
     ("generate --dtype int3", "there is no precision 'int3'"),
     ("generate -n 0", "-n"),

@@ -77,11 +77,14 @@ def test_what_a_model_does_not_listen_to_is_refused(folder, tmp_path, capsys):
         (counts, ["-a", "density=3"], "counts doesn't listen to density, but to tempo"),
         (counts, ["-a", "tempo=90", "-p", "slow"], "counts doesn't listen to text, but to tempo"),
         (folder, ["-a", "tempo=90"], "band doesn't listen to tempo, but to text"),
+        (counts, ["-a", "tempo=1000"], "a tempo of 1000 is far from all music that this model knows"),
     ):
         code, _, err = run(capsys, "generate", model, *words, "-d", "0.5", "-o", tmp_path / "x.wav")
         assert code == 2 and sentence in err, err
-    done = run(capsys, "generate", counts, "-a", "tempo=90", "-d", "0.5", "--steps", "1", "-o", tmp_path / "x.wav")
+    played = tmp_path / "x.wav"
+    done = run(capsys, "generate", counts, "-a", "tempo=90.12345678", "-d", "0.5", "--steps", "1", "-o", played)
     assert done[0] == 0, done[2]
+    assert "-a tempo=90.12345678 " in Audio.read(played).provenance["command"]  # to the last digit
 
 
 def test_a_model_without_prompts_says_so(capsys, tmp_path):

@@ -40,7 +40,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def numbers(pairs: list[str], flag: str, example: str = "tempo=90") -> dict[str, float]:
     """`NAME=NUMBER` arguments as a dict."""
-    read = {}
+    read: dict[str, float] = {}
     for pair in pairs:
         name, found, value = (part.strip() for part in pair.partition("="))
         try:

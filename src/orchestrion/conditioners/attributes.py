@@ -12,7 +12,6 @@ from torch import Tensor
 from orchestrion.contracts import Conditioner, ConditionerConfig, Conditioning, Prompt
 from orchestrion.errors import UserError
 
-
 FARTHEST = 4.0  # deviations from the mean that may be asked for: beyond, generators have met next to nothing
 COUNTED = frozenset({"tempo", "density", "pitch", "velocity"})  # which no music has below 0
 
@@ -82,7 +81,7 @@ class Attributes(Conditioner):
             low, high = max(mean - spread, 0.0) if name in COUNTED else mean - spread, mean + spread
             if not low <= (asked := prompt.attributes[name]) <= high:
                 raise UserError(f"a {name} of {asked:g} is far from all music that this model knows: ask for a number "
-                                f"from {low:.3g} to {high:.3g}")
+                                f"from {low:.4g} to {high:.4g}")
 
     def forward(self, prompts: Sequence[Prompt]) -> Conditioning:
         for prompt in prompts:
