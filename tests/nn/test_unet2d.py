@@ -5,7 +5,7 @@ import torch
 
 from orchestrion.contracts import Conditioning, Continuous
 from orchestrion.errors import UserError
-from orchestrion.nn.unet2d import UNet2dConfig, upsample_and_convolve
+from orchestrion.nn.unet2d import UNet2dConfig, Upsample, doubling_kernel
 
 SMALL = UNet2dConfig(channels=(16, 32, 32), attention=(False, True, False), layers=2, groups=8)
 SPACE = Continuous(2, 43.0, bands=16)
@@ -64,9 +64,15 @@ def test_the_prepared_copy_is_half_and_near():
 
 
 def test_upsampling_and_convolving_at_once_is_the_same():
-    x, weight, bias = torch.randn(2, 3, 5, 6), torch.randn(4, 3, 3, 3), torch.randn(4)
-    want = torch.nn.functional.conv2d(torch.nn.functional.interpolate(x, scale_factor=2.0), weight, bias, padding=1)
-    assert torch.allclose(upsample_and_convolve(x, weight, bias), want, atol=1e-5)
+    doubling = Upsample(3).eval()
+    for side in (5, 16):  # as it comes, and where merging pays
+        x = torch.randn(2, 3, side, side + 1)
+        want = doubling(x)  # with gradients: one after the other
+        with torch.no_grad():
+            assert torch.allclose(doubling(x), want, atol=1e-5)
+            doubling.kernel = doubling_kernel(doubling.conv.weight)
+            assert torch.allclose(doubling(x), want, atol=1e-5)
+            doubling.kernel = None
 
 
 def test_gradients_flow_and_shapes_that_do_not_fit_are_refused():

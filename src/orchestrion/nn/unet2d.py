@@ -20,6 +20,7 @@ from orchestrion.errors import UserError
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
 
 HALF = torch.bfloat16
+WORTH_MERGING = 256  # pixels: for fewer, merging a doubling with its convolution costs more than it saves
 
 
 class UNet2dConfig(DenoiserConfig):
@@ -123,11 +124,16 @@ class UNet2d(Denoiser):
         return conditioning.vector.to(like)
 
     def prepared(self) -> "UNet2d":
-        """A copy in bfloat16 where autocast asks for it: autocast itself would cast every weight at every step."""
-        device = self.conv_in.weight.device.type
-        if not torch.is_autocast_enabled(device) or torch.is_grad_enabled():
+        """A copy for many steps without gradients: weights laid out as the images are, doublings merged with the
+        convolutions that follow them, in bfloat16 where autocast asks for it (which would cast all at every step)."""
+        if torch.is_grad_enabled():
             return self
-        return copy.deepcopy(self).to(HALF).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        kind = HALF if torch.is_autocast_enabled(self.conv_in.weight.device.type) else self.conv_in.weight.dtype
+        made = copy.deepcopy(self).to(kind)
+        for part in made.modules():
+            if isinstance(part, Upsample):
+                part.kernel = doubling_kernel(part.conv.weight)
+        return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class TimeEmbedding(nn.Module):
@@ -238,22 +244,25 @@ class Upsample(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.kernel: Tensor | None
+        self.register_buffer("kernel", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        """x `[b c h w]` -> `[b c 2h 2w]`."""
+        kernel = self.kernel
+        if kernel is None and not torch.is_grad_enabled() and len(x) * x.shape[-2] * x.shape[-1] >= WORTH_MERGING:
+            kernel = doubling_kernel(self.conv.weight)
+        if kernel is None:
             return self.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return upsample_and_convolve(x, self.conv.weight, self.conv.bias)
+        return nn.functional.conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
 
 
-def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Nearest neighbours ×2, then a 3×3 convolution, for 16 products a pixel instead of 36: one transposed convolution,
-    since of the doubled pixels that the kernel sees, two or more are the same, and their weights add up.
-
-    x `[b c h w]` -> `[b o 2h 2w]`.
-    """
+def doubling_kernel(weight: Tensor) -> Tensor:
+    """The kernel `[c o 4 4]` of one transposed convolution that does the same as nearest neighbours ×2, then a
+    convolution by `weight` `[o c 3 3]`, for 16 products a pixel instead of 36: of the doubled pixels that the kernel
+    sees, two or more are the same, and their weights add up."""
     doubled = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])  # [transposed kernel's row, kernel's row]
-    kernel = torch.einsum("ik,jl,ockl->coij", doubled, doubled, weight)
-    return nn.functional.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+    return torch.einsum("ik,jl,ockl->coij", doubled, doubled, weight)
 
 
 def attention(width: int, config: UNet2dConfig) -> nn.Module:
