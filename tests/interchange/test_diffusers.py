@@ -115,6 +115,25 @@ def test_old_names_of_attention_are_understood(tmp_path):
     assert all(torch.equal(value, theirs_now[name]) for name, value in system.generator.net.state_dict().items())
 
 
+@pytest.mark.parametrize("field, value", [("block_out_channels", None), ("block_out_channels", 16),
+                                          ("down_block_types", None), ("sample_size", "large")])
+def test_a_config_without_what_is_needed_is_refused(tmp_path, field, value):
+    write_pipeline(tmp_path, diffusers.DDIMScheduler())
+    place = tmp_path / "unet" / "config.json"
+    place.write_text(json.dumps({key: each for key, each in (json.loads(place.read_text()) | {field: value}).items()
+                                 if each is not None}))
+    with pytest.raises(UserError, match="not whole, or damaged"):
+        import_pipeline(tmp_path)
+
+
+def test_weights_that_are_no_table_are_refused(tmp_path):
+    write_pipeline(tmp_path, diffusers.DDIMScheduler())
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save([1], tmp_path / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(UserError, match="not whole, or damaged"):
+        import_pipeline(tmp_path)
+
+
 def test_what_can_not_be_read_is_refused(tmp_path):
     write_pipeline(tmp_path, diffusers.DDIMScheduler())
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"

@@ -63,6 +63,14 @@ def import_pipeline(folder: str | Path) -> tuple[System, dict[str, Any]]:
     Raises UserError where it is another kind of pipeline, or a part is missing, damaged or of another shape.
     """
     folder = Path(folder)
+    try:
+        return _import(folder)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the pipeline in {folder} is not whole, or damaged ({type(error).__name__}: {error}); take it "
+                        "from its source again") from error
+
+
+def _import(folder: Path) -> tuple[System, dict[str, Any]]:
     index = read_json(folder / INDEX)
     kind = index.get("_class_name")
     if kind == AUDIOLDM:
