@@ -131,7 +131,8 @@ def test_files_that_cannot_be_heard_are_left_out_and_named(model, tmp_path, caps
 
 
 def test_a_query_is_words_or_a_sound_that_is_there(model, corpus, tmp_path, capsys):
-    for query, words in ((" ", "nothing to search for"), ("missing.wav", "no file missing.wav"),
+    for query, words in (("xyzzy frobnicate", "none of the words"), (" ", "nothing to search for"),
+                         ("missing.wav", "no file missing.wav"),
                          (f"{tmp_path}/", "is a folder")):
         code, _, err = run(capsys, "search", model, query, corpus)
         assert code == 2 and words in err

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orchestrion.audio import Audio
 from orchestrion.conditioners.clap import Clap
+from orchestrion.conditioners.text import SPECIAL, TextEncoder
 from orchestrion.conditioners.text_clap import PretrainedClap
 from orchestrion.contracts import Progress, Prompt
 from orchestrion.corpus.corpus import Corpus, Piece
@@ -65,6 +66,11 @@ class Listener:
     def read(self, text: str) -> Tensor:
         """-> `[e]`, of unit length."""
         return self._point(Prompt(text=text))
+
+    def knows(self, text: str) -> bool:
+        """Whether it has met any of the words; pretrained ones, which read pieces of words, know all."""
+        words = getattr(self.clap, "text", None)
+        return not isinstance(words, TextEncoder) or any(word >= len(SPECIAL) for word in words.read(text))
 
     def hear_files(self, paths: Sequence[Path], progress: Progress | None = None,
                    refused: Callable[[str], None] | None = None) -> dict[Path, Tensor]:
@@ -127,6 +133,9 @@ def asked_for(listener: Listener, query: str) -> Tensor:
         return listener.hear_file(path)  # which says what is wrong with it
     if not query.strip():
         raise UserError("there is nothing to search for: give words, or a sound to find the like of")
+    if not listener.knows(query):
+        raise UserError(f"{listener.name} knows none of the words in {query!r}, so nothing is near to them: say it in "
+                        "words of the captions that it was trained on")
     return listener.read(query)
 
 
