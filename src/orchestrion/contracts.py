@@ -119,10 +119,6 @@ class Conditioning:
             setattr(made, name, torch.cat([slot, others[name]]))
         return made
 
-    def stretch(self, start: int, stop: int) -> "Conditioning":
-        """What it says of the latent frames from `start` to `stop`."""
-        return self.at(torch.arange(start, stop))
-
     def at(self, places: Tensor) -> "Conditioning":
         """What it says of the latent frames at `places` `[n]`: nothing, 0, past the end of `frames`."""
         if self.frames is None:

@@ -88,7 +88,7 @@ def test_an_untrained_beat_changes_nothing_and_a_trained_one_what_lies_under_it(
 
 def test_every_window_of_a_long_piece_hears_its_own_stretch_of_the_beat():
     said = Conditioning(frames=torch.arange(50.0).expand(1, 3, 50), against=Conditioning(frames=torch.zeros(1, 3, 10)))
-    part = said.stretch(40, 60)
+    part = said.at(torch.arange(40, 60))
     assert part.frames[0, 0].tolist() == [*range(40, 50), *[0] * 10]
     assert part.against.frames.shape == (1, 3, 20)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 import subprocess
 
@@ -234,3 +235,12 @@ def test_untrained_differs_from_trained_and_is_the_same_twice(models):
     assert torch.equal(first.system.codec.up.weight, player.system.codec.up.weight)
     audio = first.generate_batch([Prompt(text="x")], 1.0, [0])[0]
     assert np.isfinite(audio.samples).all()
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    ({"shown": -1}, "--shown is a number of clips from 0"), ({"training_hours": math.nan}, "--training-hours"),
+    ({"training_hours": -1.0}, "--training-hours"), ({"clips": 7}, "at least 8"), ({"seconds": math.nan}, "1 to 60"),
+])
+def test_options_that_cannot_be_meant_are_refused(wrong, said):
+    with pytest.raises(UserError, match=said):
+        dataclasses.replace(OPTIONS, **wrong).check()

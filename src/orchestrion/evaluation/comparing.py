@@ -1,5 +1,6 @@
 """Compare models: the same pieces, seeds and number of clips for all, beside what they stand between."""
 
+import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -50,6 +51,10 @@ class CompareOptions:
             raise UserError(f"--clips must be at least 8, got {self.clips}: fewer say nothing")
         if not 1 <= self.seconds <= 60:
             raise UserError(f"--seconds must be from 1 to 60, got {self.seconds:g}")
+        if self.shown < 0:
+            raise UserError(f"--shown is a number of clips from 0, not {self.shown}")
+        if not 0 <= self.training_hours < math.inf:
+            raise UserError(f"--training-hours is a number of hours from 0, not {self.training_hours:g}")
 
 
 Doing = Callable[[str], AbstractContextManager[Progress]]

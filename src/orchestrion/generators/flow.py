@@ -119,7 +119,7 @@ class FlowGenerator(Generator):
         """x `[b d n]` at `time` `[b]` or `[1]`; known latents `[b d n]` count where keep `[b n]` -> `[b d n]`."""
         mask = keep[:, None].to(x.dtype)
         features = torch.cat([x, known * mask, mask], 1)
-        said = (conditioning or Conditioning()).stretch(0, x.shape[-1])
+        said = (conditioning or Conditioning()).at(torch.arange(x.shape[-1]))
         paced = None if said.frames is None else said.frames.mT
         return self.net(features.transpose(1, 2), time, said.vector, said.sequence, said.mask, paced).transpose(1, 2)
 
@@ -158,9 +158,9 @@ class FlowGenerator(Generator):
                 if progress:
                     progress((number + step / options.steps) / len(starts))
 
-            made[..., part] = self._window(noise[..., part], made[..., part], source[..., part], done,
-                                           strength, options, told, conditioning.stretch(part.start, part.stop),
-                                           guidance)
+            said = conditioning.at(torch.arange(part.start, part.stop))
+            made[..., part] = self._window(noise[..., part], made[..., part], source[..., part], done, strength,
+                                           options, told, said, guidance)
         return made
 
     def _loop(self, frames: int, conditioning: Conditioning, seeds: list[int], options: FlowOptions,
