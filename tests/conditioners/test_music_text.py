@@ -82,6 +82,33 @@ def test_words_tell_a_number_as_surely_as_the_corpus_has_it(teller):
     assert density == (pytest.approx(5, abs=0.3), pytest.approx(1, rel=0.2))
 
 
+def test_numbers_that_go_together_are_drawn_together():
+    """Music whose density follows its tempo, 2 notes a beat, under captions that tell neither."""
+    draw = random.Random(0)
+    made = MusicTextConfig(text=TextEncoderConfig(width=32, depth=1, heads=2, vocabulary=64)).build().eval()
+    tempos = [draw.uniform(60, 180) for _ in range(1500)]
+    made.fit([Prompt(text="harp", beats=[60 / tempo * i for i in range(9)], attributes={"density": tempo / 30})
+              for tempo in tempos])
+    for tempo in (80.0, 120.0, 150.0):
+        asked = Prompt(text="harp", attributes={"tempo": tempo})
+        told = [made.complete(asked, 5.0, seed).attributes["density"] for seed in range(50)]
+        assert statistics.fmean(told) == pytest.approx(tempo / 30, rel=0.1) and statistics.pstdev(told) < 0.4
+    drawn = [made.complete(Prompt(text="harp"), 5.0, seed) for seed in range(300)]
+    assert all(prompt.attributes["density"] == pytest.approx(tempo_of(prompt.beats) / 30, rel=0.3) for prompt in drawn)
+    lowest, *_, highest = sorted(prompt.attributes["density"] for prompt in drawn)
+    assert lowest == pytest.approx(66 / 30, abs=0.15) and highest == pytest.approx(174 / 30, abs=0.15), "none beyond"
+
+
+def test_very_means_more_of_what_follows_it():
+    draw = random.Random(0)
+    made = MusicTextConfig(text=TextEncoderConfig(width=32, depth=1, heads=2, vocabulary=64)).build().eval()
+    tempos = {"very slow": 50.0, "slow": 75.0, "fast": 115.0, "very fast": 150.0}
+    made.fit([Prompt(text=f"{words} {draw.choice(('harp', 'organ'))}", beats=[60 / tempos[words] * i for i in range(9)])
+              for words in draw.choices(list(tempos), k=1500)])
+    for words, told in tempos.items():
+        assert tempo(made, text=f"{words} harp") == pytest.approx(told, rel=0.1)
+
+
 def test_a_number_that_is_given_stays(teller):
     assert teller.complete(Prompt(text="harp", attributes={"pitch": 40.0}), 3.0, 0).attributes["pitch"] == 40.0
 
