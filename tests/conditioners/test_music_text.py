@@ -163,6 +163,13 @@ def test_further_training_keeps_the_ranges_and_learns_what_words_mean_now():
     assert drawn(made, "harp", "pitch")[0] == pytest.approx(80.5, abs=0.3)
 
 
+def test_sounds_without_numbers_leave_what_words_mean():
+    made = learned()
+    before = [tempo(made, text="fast harp"), drawn(made, "slow harp", "pitch")]
+    made.fit_further([Prompt(text="rain on a roof"), Prompt(text="slow wind in the harp")])
+    assert [tempo(made, text="fast harp"), drawn(made, "slow harp", "pitch")] == before
+
+
 def test_a_corpus_without_numbers_teaches_words_alone():
     made = MusicTextConfig(text=TextEncoderConfig(width=32, depth=1, heads=2, vocabulary=64)).build()
     made.fit([Prompt(text="rain on a roof"), Prompt(text="wind")])

@@ -128,15 +128,19 @@ class MusicText(Conditioner):
     def _learn_meanings(self, prompts: Sequence[Prompt]) -> None:
         """Ridge regressions of every number on the words and the numbers before it, then of its squared error: words
         that tell it leave less."""
+        numbers = [_numbers(prompt) for prompt in prompts]
+        if not any(name in each for each in numbers for name in self.names):
+            return
         often = Counter(pair for prompt in prompts for pair in pairwise(self.text.read(prompt.text)))
         chosen = sorted(often, key=lambda pair: (-often[pair], pair))[:PAIRS]
         self.pairs.zero_()
         self.pairs[: len(chosen)] = torch.tensor(chosen).view(-1, 2)
         heard = torch.stack([self._words(prompt) for prompt in prompts]).double().cpu()
-        numbers = [_numbers(prompt) for prompt in prompts]
+        first = self.text.config.vocabulary
         for row, name in enumerate(self.names):
             known = [i for i, each in enumerate(numbers) if name in each]
-            if not known:
+            if not known:  # its pairs were others
+                self.weights[row, first : first + PAIRS] = self.error_weights[row, first : first + PAIRS] = 0
                 continue
             wanted = torch.tensor([numbers[i][name] for i in known], dtype=torch.float64)
             seen = torch.cat([heard[known], torch.stack([self._before(row, numbers[i]) for i in known])], 1)
