@@ -24,4 +24,4 @@ python recipes/bundle.py "$work/runs/spectral-v2/model" spectral-v2 --to "$model
 orchestrion train flow --size "$size" --from "$models/spectral-v2" --data "$work/corpora/pop909-mono" \
     -o "$work/runs/piano-flow" $short
 python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v2 --data "$data" \
-    --summary "Piano by rectified flow over spectral-v2."
+    --summary "Piano by rectified flow over spectral-v2." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2}'

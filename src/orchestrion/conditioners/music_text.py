@@ -98,10 +98,10 @@ class MusicText(Conditioner):
         said = BPM.search(prompt.text or "")
         if said and "tempo" not in prompt.attributes and SLOWEST <= float(said[1]) <= FASTEST:
             prompt = replace(prompt, attributes={**prompt.attributes, "tempo": float(said[1])})
-        settled = dict(_numbers(prompt))
+        settled, words = _numbers(prompt), self._words(prompt)
         for row, name in enumerate(self.names):
             if name not in settled and not self.usual[row].isnan():
-                drawn = random.Random(f"{name}/{seed}").gauss(*self._law(row, prompt, settled))
+                drawn = random.Random(f"{name}/{seed}").gauss(*self._law(row, words, settled))
                 settled[name] = min(max(drawn, self.lowest[row].item()), self.highest[row].item())
         others = {name: value for name, value in settled.items() if name != "tempo"}
         prompt = replace(prompt, attributes={**others, **prompt.attributes})
@@ -117,9 +117,9 @@ class MusicText(Conditioner):
             numbers = numbers * kept.repeat(1, 2)
         return replace(made, vector=torch.cat([made.vector, numbers], 1), frames=self.metronome(prompts).frames)
 
-    def _law(self, row: int, prompt: Prompt, settled: Mapping[str, float]) -> tuple[float, float]:
-        """Mean and deviation of a number, given the prompt's words and the numbers before it."""
-        seen = torch.cat([self._words(prompt), self._before(row, settled).to(self.weights)])
+    def _law(self, row: int, words: Tensor, settled: Mapping[str, float]) -> tuple[float, float]:
+        """Mean and deviation of a number, given a prompt's `_words` and the numbers before it."""
+        seen = torch.cat([words, self._before(row, settled).to(self.weights)])
         mean = self.usual[row] + self.weights[row] @ seen
         error = (self.error[row] + self.error_weights[row] @ seen).maximum(SURE**2 * self.error[row])
         return mean.item(), error.sqrt().item()

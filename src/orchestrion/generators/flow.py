@@ -139,8 +139,7 @@ class FlowGenerator(Generator):
         options = options or FlowOptions()
         if options.loop:
             return self._loop(frames, conditioning, seeds, options, progress)
-        guidance = self._guidance(options) if asks(conditioning) else 1.0
-        check_led_away(conditioning.negated, self._guidance(options))
+        guidance = self._guidance(options, conditioning)
         place = next(self.parameters())
         noise = clip_noise(clip_generators(seeds), frames, self.channels).transpose(1, 2).to(place)
         known = torch.zeros_like(noise) if edit is None else edit.source.to(place)
@@ -167,10 +166,12 @@ class FlowGenerator(Generator):
               progress: Progress | None) -> Tensor:
         """All but a gap, then the gap, between what ends before it and what begins after it. The conditioning's frames
         must go round by themselves."""
-        gap = min(self.config.context - 2 * self.config.overlap, frames // 3)
+        side = min(self.config.overlap, self.config.context // 3)
+        gap = min(self.config.context - 2 * side, frames // 3)
         if gap < 1:
-            raise UserError("a loop has room for its end to run into its beginning: ask for a longer one")
-        open_, side = frames - gap, min(self.config.overlap, frames - gap)
+            raise UserError("this loop is too short for its end to run into its beginning: ask for a longer one")
+        open_ = frames - gap
+        side = min(side, open_)
         windows = len(self.starts(open_)) + 1
         plain = replace(options, loop=False)
         share = (lambda done: progress(done * (windows - 1) / windows)) if progress else None
@@ -187,8 +188,7 @@ class FlowGenerator(Generator):
             if progress:
                 progress((windows - 1 + step / options.steps) / windows)
 
-        guidance = self._guidance(options) if asks(conditioning) else 1.0
-        closing = self._window(around, known, known, keep, 1.0, plain, told, said, guidance)
+        closing = self._window(around, known, known, keep, 1.0, plain, told, said, self._guidance(plain, conditioning))
         return torch.cat([made, closing[..., side:-side]], -1)
 
     def starts(self, frames: int) -> list[int]:
@@ -200,13 +200,15 @@ class FlowGenerator(Generator):
         fewest = -(-more // (step + overlap // 8))
         return [i * step if fewest == count else round(i * more / fewest) for i in range(fewest + 1)]
 
-    def _guidance(self, options: FlowOptions) -> float:
+    def _guidance(self, options: FlowOptions, conditioning: Conditioning) -> float:
+        """1, none, where nothing is asked for: it would cost as much and change nothing."""
         scale = options.cfg_scale
         if scale is None:
-            return self.config.guidance if self.conditioned else 1.0
+            scale = self.config.guidance if self.conditioned else 1.0
         if not self.conditioned and scale != 1:
             raise UserError("this model takes no prompt, so there is nothing to guide towards: leave cfg_scale out")
-        return scale
+        check_led_away(conditioning.negated, scale)
+        return scale if asks(conditioning) else 1.0
 
     def _window(self, noise: Tensor, known: Tensor, source: Tensor, keep: Tensor, strength: float,
                 options: FlowOptions, told, conditioning: Conditioning, guidance: float) -> Tensor:
@@ -230,6 +232,6 @@ class FlowGenerator(Generator):
 
 
 def asks(conditioning: Conditioning) -> bool:
-    """Whether any clip is asked for anything: else guidance would cost as much and change nothing."""
+    """Whether any clip's conditioning differs from what guidance would lead it away from."""
     others = conditioning.against.slots() if conditioning.against else {}
     return any(not torch.equal(slot, others[name]) for name, slot in conditioning.slots().items() if name in others)
