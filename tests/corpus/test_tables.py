@@ -1,9 +1,12 @@
 import json
 
+import pytest
 from scores import zipped
 
 from orchestrion.corpus.sources import find_source
+from orchestrion.corpus.sources.tables import NO_TABLE
 from orchestrion.corpus.store import Store
+from orchestrion.errors import UserError
 
 
 def folder(tmp_path, **files):
@@ -58,3 +61,20 @@ def test_a_line_separator_in_a_caption_is_no_end_of_a_line(tmp_path):
 def test_a_text_beside_a_sound_still_counts(tmp_path):
     source = folder(tmp_path, dog_dot_wav="", dog_dot_txt="my dog\n", c_dot_csv="file,caption\ndog.wav,a dog\n")
     assert captions(source) == {"dog.wav": "a dog\nmy dog"} and not source.strays()
+
+
+def test_what_is_no_text_is_refused_and_never_learned_from(tmp_path):
+    folder(tmp_path, dog_dot_wav="", cat_dot_wav="")
+    (tmp_path / "dog.txt").write_bytes(b"caf\xe9")  # not UTF-8
+    (tmp_path / "c.csv").write_bytes(b"file,caption\ncat.wav,caf\xe9\n")
+    source = find_source(Store(tmp_path))
+    with pytest.raises(UserError, match=r"dog.txt is no UTF-8 text"):
+        source.item("dog.wav")
+    assert source.item("cat.wav").facts == {} and "no UTF-8 text" in source.strays()["c.csv"]
+
+
+def test_broken_rows_and_lacking_columns_are_told(tmp_path):
+    lines = ['{"file": "dog.wav", "caption": "a dog"}', "{broken", "", "[1, 2]", "[" * 100_000]
+    source = folder(tmp_path, dog_dot_wav="", a_dot_jsonl="\n".join(lines), b_dot_tsv="file\tname\ndog.wav\tx\n")
+    assert captions(source) == {"dog.wav": "a dog"}
+    assert source.strays() == {"b.tsv": NO_TABLE} | {f"a.jsonl: line {line}": "no JSON object" for line in (2, 4, 5)}

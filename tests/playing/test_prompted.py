@@ -9,7 +9,9 @@ from orchestrion.audio import Audio
 from orchestrion.cli import main
 from orchestrion.conditioners.text import TextEncoderConfig
 from orchestrion.contracts import Prompt
+from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.playing import request
 from orchestrion.systems import shelf
 from orchestrion.systems.folder import About, save_model
 from orchestrion.systems.system import SystemConfig
@@ -63,6 +65,15 @@ def test_the_recorded_command_makes_the_same_clip_again(folder, tmp_path, capsys
 
 def test_words_pick_the_text_model_and_no_words_the_piano():
     assert shelf.default_model(prompted=True) == "text" and shelf.default_model(prompted=False) == "piano"
+
+
+def test_an_empty_prompt_is_still_a_prompt(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(request, "find_model", lambda name: asked.append(name) or shelf.find_model("nothing"))
+    for prompt in ("", " ", "harp", None):
+        with pytest.raises(UserError):
+            request.make_files(request.Request(prompt=prompt, output=tmp_path / "x.wav"))
+    assert asked == ["text", "text", "text", "piano"]
 
 
 def test_what_a_model_does_not_listen_to_is_refused(folder, tmp_path, capsys):

@@ -32,7 +32,7 @@ def import_(
                                                     "ladder.")] = None,
     size: Annotated[str, typer.Option(help="Of that system.")] = "paper",
 ) -> None:
-    """Turn Musika's, RAVE's or Moûsai's weights into a model: orchestrion import ae/ techno/ -o musika-techno"""
+    """Turn Musika's, RAVE's, Moûsai's or diffusers' weights into a model: orchestrion import ae/ techno/ -o techno"""
     from orchestrion.interchange.diffusers import is_pipeline
     from orchestrion.interchange.mousai import import_mousai
     from orchestrion.interchange.musika import import_musika

@@ -83,6 +83,13 @@ class Store:
     def text(self, name: str) -> str:
         return self.read(name).decode("utf-8-sig", errors="replace")
 
+    def words(self, name: str) -> str:
+        """A text that is to be learned from as it is. Raises UserError where it is none."""
+        try:
+            return self.read(name).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{name} is no UTF-8 text: save it as one, or take it out") from error
+
 
 @lru_cache(maxsize=8)
 def open_store(address: str) -> Store:

@@ -50,8 +50,8 @@ class Listener:
             return cls(PretrainedClapConfig(weights=text.removeprefix("laion:")).build(), text, device)
         loaded = load_model(find_model(name))
         if not isinstance(loaded.system.conditioner, Clap | PretrainedClap):
-            raise UserError(f"{loaded.about.name} has no CLAP, so it can't compare sound with words: train one with "
-                            "`orchestrion train clap`, or give laion:WEIGHTS")
+            raise UserError(f"{loaded.about.name} has no CLAP, so it can't compare sound with words: give the "
+                            "bundled clap, one trained with `orchestrion train clap`, or laion:WEIGHTS")
         return cls(loaded.system.conditioner, loaded.about.name, device)
 
     @torch.inference_mode()

@@ -37,7 +37,8 @@ def find_judge(model: Model, name: str | None = None) -> Listener:
     own = model.system.conditioner
     if not (hasattr(own, "hear") and hasattr(own, "read")):
         raise UserError(f"{model.name} has no CLAP that hears, so it can't rank its takes: name one by --rank-by, such "
-                        "as the folder that `orchestrion train clap` wrote, or laion:laion/clap-htsat-unfused")
+                        "as the bundled clap, the folder that `orchestrion train clap` wrote, or "
+                        "laion:laion/clap-htsat-unfused")
     return Listener(own, model.name, str(model.device))  # type: ignore[arg-type]
 
 

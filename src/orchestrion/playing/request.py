@@ -70,7 +70,7 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
         info(request.like)
         if request.output is not None:
             check_apart(numbered(request.output, request.count), [request.like])
-    prompted = bool(request.prompt or request.negative or request.attributes or request.like)
+    prompted = request.prompt is not None or bool(request.negative or request.attributes or request.like)
     name = request.model or (looping_model(prompted) if request.loop else default_model(prompted))
     find_model(name)
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from orchestrion.corpus.sources.source import AUDIO, MIDI, Item, Source, ending
-from orchestrion.corpus.sources.tables import Tables, read_tables
+from orchestrion.corpus.sources.tables import NO_TABLE, Tables, is_table, read_tables
 from orchestrion.corpus.store import Store
 
 
@@ -27,7 +27,7 @@ class Files(Source):
         captions = list(self.tables.captions.get(piece, []))
         note = str(PurePosixPath(piece).with_suffix(".txt"))
         if note in self._captions:
-            captions.append(self.store.text(note).strip())
+            captions.append(self.store.words(note).strip())
         facts = {"caption": "\n".join(captions)} if captions else {}
         if ending(piece) in MIDI:
             return Item(f"midi/{piece}", notes=piece, facts=facts)
@@ -40,7 +40,9 @@ class Files(Source):
 
     def strays(self) -> Mapping[str, str]:
         return {
-            name: f"not audio or MIDI that can be read ({ending(name) or 'no ending'})"
+            name: NO_TABLE
+            if is_table(name)
+            else f"not audio or MIDI that can be read ({ending(name) or 'no ending'})"
             for name in self.store.sizes
             if ending(name) not in AUDIO | MIDI and name not in self._captions and name not in self.tables.files
         } | self.tables.lost

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from orchestrion.corpus.store import Store
+from orchestrion.errors import UserError
 
 ENDINGS = (".csv", ".tsv", ".jsonl")
 SOUND = ("file_name", "filename", "file", "path", "audio")
 CAPTION = re.compile(r"(caption|text|description)s?(_?\d+)?")
+NO_TABLE = f"no captions in it: a table has a column for the sound ({', '.join(SOUND)}) and one named caption"
 
 
 @dataclass
@@ -36,14 +38,18 @@ def read_tables(store: Store, sounds: Sequence[str]) -> Tables:
     tables = Tables()
     known = {sound: sound for sound in sounds} | {str(PurePosixPath(sound).with_suffix("")): sound for sound in sounds}
     for name in store.sizes:
-        if not name.lower().endswith(ENDINGS):
+        if not is_table(name):
             continue
         try:
-            text = store.text(name)
+            text = store.words(name)
+        except UserError as error:
+            tables.lost[name] = str(error)
+            continue
         except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # zips raise each
             tables.lost[name] = f"unreadable ({error})"
             continue
-        for row in rows(name, text):
+        broken: list[int] = []
+        for row in rows(name, text, broken):
             said, captions = told(row)
             if not said or not captions:
                 continue
@@ -53,19 +59,28 @@ def read_tables(store: Store, sounds: Sequence[str]) -> Tables:
                 tables.captions.setdefault(known[place], []).extend(captions)
             else:
                 tables.lost[f"{name}: {said}"] = f"named in {name}, but not there"
+        if name in tables.files:
+            tables.lost |= {f"{name}: line {line}": "no JSON object" for line in broken}
     return tables
 
 
-def rows(name: str, text: str) -> Iterator[Mapping[str, object]]:
-    """The rows of one table by column; a file that is no table has none."""
+def is_table(name: str) -> bool:
+    return name.lower().endswith(ENDINGS)
+
+
+def rows(name: str, text: str, broken: list[int]) -> Iterator[Mapping[str, object]]:
+    """The rows of one table by column; a file that is no table has none. broken: gets the numbers of lines, from 1,
+    that are no JSON."""
     if name.lower().endswith(".jsonl"):
-        for line in text.split("\n"):
+        for number, line in enumerate(text.split("\n"), 1):
             try:
                 row = json.loads(line)
-            except ValueError:
-                continue
+            except (ValueError, RecursionError):
+                row = None
             if isinstance(row, dict):
                 yield row
+            elif line.strip():
+                broken.append(number)
         return
     try:
         yield from csv.DictReader(io.StringIO(text), delimiter="\t" if name.lower().endswith(".tsv") else ",")
