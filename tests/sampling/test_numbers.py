@@ -32,6 +32,8 @@ def test_numbers_that_would_come_out_as_broken_sound_are_refused(family, name, w
 def test_a_negative_prompt_without_guidance_is_refused():
     with pytest.raises(UserError, match="cfg_scale above 1"):
         check_led_away([False, True], 1.0)
+    with pytest.raises(UserError, match=r"it is 0\.5"):  # that would lead towards it
+        check_led_away([True], 0.5)
     check_led_away([True], 2.0)
     check_led_away([False], 1.0)
 

@@ -33,6 +33,7 @@ def import_(
     size: Annotated[str, typer.Option(help="Of that system.")] = "paper",
 ) -> None:
     """Turn Musika's, RAVE's, Moûsai's or diffusers' weights into a model: orchestrion import ae/ techno/ -o techno"""
+    from orchestrion.errors import UserError
     from orchestrion.interchange.diffusers import is_pipeline
     from orchestrion.interchange.mousai import import_mousai
     from orchestrion.interchange.musika import import_musika
@@ -42,6 +43,8 @@ def import_(
 
     check_writable(output)
     check_model_target(output)
+    if missing := [source for source in sources if not (source.exists() or str(source).startswith("hf:"))]:
+        raise UserError(f"{missing[0]} doesn't exist: give a file or folder of weights, or hf:owner/name")
     if system is not None:
         about = About(output.name, summary="Moûsai, with weights trained by audio-diffusion-pytorch.", licence=licence,
                       data=f"Imported from {sources[0].name}.")

@@ -20,8 +20,9 @@ def check_above_zero(name: str, value: float) -> None:
 
 def check_led_away(negated: Sequence[bool], scale: float) -> None:
     """A negative prompt counts only where guidance does."""
-    if scale == 1 and any(negated):
-        raise UserError("a negative prompt is led away from by a cfg_scale above 1, and it is 1: give a larger one")
+    if scale <= 1 and any(negated):
+        raise UserError(f"a negative prompt is led away from by a cfg_scale above 1, and it is {scale:g}: "
+                        "give a larger one")
 
 
 def check_from_zero(name: str, value: float | None) -> None:

@@ -19,7 +19,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         os.replace(fresh, path)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"{path} can't be written ({error}): make room there; the last checkpoint is intact") from error
+        kept = "the last checkpoint is intact" if path.exists() else "nothing had been saved before"
+        raise UserError(f"{path} can't be written ({error}): make room there; {kept}") from error
     finally:
         fresh.unlink(missing_ok=True)
 
