@@ -47,3 +47,15 @@ def test_gradients_reach_the_sound(objective):
     made = sine(233.1).requires_grad_()
     sum(objective.compare(sine(220), made).values()).backward()
     assert made.grad is not None and made.grad.isfinite().all() and made.grad.abs().sum() > 0
+
+
+def test_flux_hears_strikes_that_are_not_there_and_no_steady_error():
+    """A tone 3 dB too loud is wrong by level alone; one that jumps by 3 dB and fades again, four times a
+    second, sounds struck again."""
+    codec = SpectralCodecConfig(channels=1, latents=4, width=8, depth=2, deep_width=8, deep_depth=1)
+    objective = ReconstructionConfig(flux=1.0).build(SystemConfig(codec=codec).build())
+    clip, time = sine(440, -9.0), torch.arange(RATE) / RATE
+    louder = objective.compare(clip, 10 ** (3 / 20) * clip)
+    struck = objective.compare(clip, clip * 10 ** (3 / 20 * torch.exp(-2 * (4 * time % 1.0))))
+    assert struck["flux"] > 20 * louder["flux"]
+    assert "flux" not in ReconstructionConfig().build(SystemConfig(codec=codec).build()).compare(clip, clip)

@@ -43,6 +43,7 @@ class SpectralCodecConfig(CodecConfig):
     expansion: int = 3  # of the blocks' hidden layers
     phase_bins: int = 256  # bins whose phase the encoder sees
     noise: float = 0.1  # added to the unit-variance latents in training, so that finer detail isn't relied on
+    griffin_lim: int = 0  # steps after the decoder that bring the frames' phases to agree, in training too
 
     def build(self) -> "SpectralCodec":
         return SpectralCodec(self)
@@ -74,19 +75,26 @@ class SpectralCodec(Codec):
     def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
         if torch.is_grad_enabled():
             return self._sound(*self.decoder(latents))
-        audio = self.stft.join(rearrange(block, "b c n f -> (b c) n f") for block in self._spectra(latents))
+        wanted: list[Tensor] = []
+
+        def spectra() -> Iterator[Tensor]:
+            for magnitude, angle in self._polar(latents):
+                if self.config.griffin_lim:
+                    wanted.append(magnitude)
+                yield torch.complex(magnitude * angle.cos(), magnitude * angle.sin())  # twice as fast as torch.polar
+
+        audio = self.stft.agree(self.stft.join(spectra()), wanted, self.config.griffin_lim)
         return from_middle_side(rearrange(audio, "(b c) t -> b c t", c=self.channels))
 
-    def _spectra(self, latents: Tensor) -> Iterator[Tensor]:
-        """latents `[b d n]` -> complex `[b c n·stride f]` for `join`, in blocks that a CPU's cache holds: here
-        numbers are many and the work on each is little."""
+    def _polar(self, latents: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """latents `[b d n]` -> magnitudes and phases `[b·c n·stride f]` for `join`, in blocks that a CPU's cache holds:
+        here numbers are many and the work on each is little."""
         whole = self.decoder.parts(latents)
         turns, floor = self.stft.angles(AT_ONCE), FLOOR * self.full_scale
         for direct, more, phase in zip(*(part.split(AT_ONCE, 2) for part in whole)):
             amplitude = (direct + more).clamp_(max=LOUDEST).exp_().mul_(self.full_scale)
             magnitude = nn.functional.softshrink(amplitude, floor)  # less the floor, at least nought: in one pass
-            angle = phase + turns[: phase.shape[2]]
-            yield torch.complex(magnitude * angle.cos(), magnitude * angle.sin())  # twice as fast as torch.polar
+            yield magnitude.flatten(0, 1), (phase + turns[: phase.shape[2]]).flatten(0, 1)
 
     def forward(self, audio: Tensor) -> Reconstruction:
         """Also `magnitude`: the L1 distance of the decoder's log magnitudes from the true ones, lower bins weighing
@@ -124,10 +132,10 @@ class SpectralCodec(Codec):
         return rearrange(spectrum, "(b c) n f -> b c n f", c=self.channels)
 
     def _sound(self, level: Tensor, phase: Tensor) -> Tensor:
-        magnitude = (level.clamp(max=LOUDEST).exp() - FLOOR).relu()
         # fp32: sums of many bins in bf16 would hiss
-        spectrum = torch.polar(magnitude.float() * self.full_scale, phase.float())
-        audio = self.stft.inverse(rearrange(spectrum, "b c n f -> (b c) n f"))
+        magnitude = (level.float().clamp(max=LOUDEST).exp() - FLOOR).relu().flatten(0, 1) * self.full_scale
+        audio = self.stft.inverse(torch.polar(magnitude, phase.float().flatten(0, 1)))
+        audio = self.stft.agree(audio, [magnitude], self.config.griffin_lim)
         return from_middle_side(rearrange(audio, "(b c) t -> b c t", c=self.channels))
 
 
@@ -174,8 +182,9 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.leave.weight.view(2, -1)[0])
         self.linear = Fixed(config.latents, config.stride * config.channels * (config.size // 2 + 1))
         self.linear.bias.fill_(-7.0)  # until `begin`: the level of quiet music
-        window = -(-config.size // (config.hop * config.stride))
-        self.context = 1 + self.deep.reach + -(-self.frames.reach // config.stride) + window
+        frames = config.size // config.hop  # that a window overlaps; each step of Griffin-Lim goes there and back
+        reach = self.frames.reach + frames + 2 * (frames - 1) * config.griffin_lim
+        self.context = 1 + self.deep.reach + -(-reach // config.stride)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         direct, level, phase = self.parts(latents)

@@ -6,7 +6,7 @@ and less see, and beats that aren't there sound like notes struck again. Terms p
 (arXiv 1910.11480, eq. 6 and 7).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts
 
 
 class ReconstructionConfig(ObjectiveConfig):
+    from_zero = frozenset({"flux"})
+
     windows: tuple[int, ...] = (512, 1024, 2048, 8192, 16384)
     mels: int = 128
     mel_window: int = 2048
@@ -25,6 +27,8 @@ class ReconstructionConfig(ObjectiveConfig):
     log_magnitude: float = 4.0  # most of a spectrum lies at the floor and adds nothing
     log_mel: float = 2.0
     partials: float = 2.0
+    flux: float = 0.0  # of how `partials` change from frame to frame, under `flux_windows`: what sounds like a strike
+    flux_windows: tuple[int, ...] = (1024, 2048)
     magnitude: float = 2.0  # of the codec's own losses, where it tells of them
     power: float = 0.1
 
@@ -40,9 +44,9 @@ class ReconstructionObjective(Objective):
         self.config = config
         self.codec = [parts.codec]  # in a list: it is saved elsewhere
         self.weights = {"convergence": config.convergence, "log_magnitude": config.log_magnitude,
-                        "log_mel": config.log_mel, "partials": config.partials,
+                        "log_mel": config.log_mel, "partials": config.partials, "flux": config.flux,
                         "magnitude": config.magnitude, "power": config.power}
-        for window in {*config.windows, config.mel_window}:
+        for window in {*config.windows, *config.flux_windows, config.mel_window}:
             self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
             self.register_buffer(f"pitches{window}", by_pitch(parts.codec.sample_rate, window), persistent=False)
         bank = mel_filterbank(parts.codec.sample_rate, config.mel_window, config.mels)
@@ -58,24 +62,31 @@ class ReconstructionObjective(Objective):
         yield "codec", self.compare(batch.audio, made.audio) | made.losses
 
     def compare(self, real: Tensor, made: Tensor) -> dict[str, Tensor]:
-        """real, made `[b c t]` -> the four terms, each the mean over windows."""
+        """real, made `[b c t]` -> the terms, each the mean over its windows."""
+        settings = self.config
+        flux = settings.flux_windows if settings.flux else ()
         with torch.autocast(real.device.type, enabled=False):
             real, made = self._views(real.float(), made.float())
-            convergence, log_magnitude, partials, log_mel = [], [], [], None
-            for window in self.config.windows:
-                x, y = self._magnitude(real, window), self._magnitude(made, window)
+            spectra = {window: (self._magnitude(real, window), self._magnitude(made, window))
+                       for window in {*settings.windows, settings.mel_window, *flux}}
+            pairs = [spectra[window] for window in settings.windows]
+            x, y = spectra[settings.mel_window]
+            terms = {
                 # over the whole batch: clip by clip, the quiet ones would outweigh all the rest
-                convergence.append((x - y).norm() / (x.norm() + 1e-2))
-                log_magnitude.append(log_distance(x, y, self.config.floor).mean())
-                apart = log_distance(x, y, self.config.loud).mean((0, 1))
-                partials.append((apart * getattr(self, f"pitches{window}")).sum())
-                if window == self.config.mel_window:
-                    log_mel = log_distance(x @ self.mel, y @ self.mel, self.config.floor).mean()
-            if log_mel is None:
-                x, y = (self._magnitude(a, self.config.mel_window) for a in (real, made))
-                log_mel = log_distance(x @ self.mel, y @ self.mel, self.config.floor).mean()
-        return {"convergence": torch.stack(convergence).mean(), "log_magnitude": torch.stack(log_magnitude).mean(),
-                "partials": torch.stack(partials).mean(), "log_mel": log_mel}
+                "convergence": mean((x - y).norm() / (x.norm() + 1e-2) for x, y in pairs),
+                "log_magnitude": mean(log_ratio(x, y, settings.floor).abs().mean() for x, y in pairs),
+                "partials": mean(self._by_pitch(log_ratio(x, y, settings.loud).abs(), window)
+                                 for window, (x, y) in zip(settings.windows, pairs)),
+                "log_mel": log_ratio(x @ self.mel, y @ self.mel, settings.floor).abs().mean(),
+            }
+            if flux:
+                changes = {window: log_ratio(*spectra[window], settings.loud).diff(dim=1) for window in flux}
+                terms["flux"] = mean(self._by_pitch(change.abs(), window) for window, change in changes.items())
+        return terms
+
+    def _by_pitch(self, errors: Tensor, window: int) -> Tensor:
+        """`[b n f]` -> their mean, octaves weighing alike."""
+        return (errors.mean((0, 1)) * getattr(self, f"pitches{window}")).sum()
 
     def _views(self, real: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
         """`[b c t]` -> `[b t]`: of half the clips the mono mix, of the others one channel, drawn at random."""
@@ -91,9 +102,13 @@ class ReconstructionObjective(Objective):
         return torch.fft.rfft(frames).abs().clamp_min(1e-6) * (4 / window)
 
 
-def log_distance(x: Tensor, y: Tensor, floor: float) -> Tensor:
-    """|difference| of the logarithms of two magnitudes, both raised by `floor`."""
-    return ((x + floor).log() - (y + floor).log()).abs()
+def log_ratio(x: Tensor, y: Tensor, floor: float) -> Tensor:
+    """Difference of the logarithms of two magnitudes, both raised by `floor`."""
+    return (x + floor).log() - (y + floor).log()
+
+
+def mean(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).mean()
 
 
 def by_pitch(sample_rate: int, window: int, low: float = 30.0, even: float = 110.0, high: float = 5_000.0) -> Tensor:
