@@ -152,7 +152,7 @@ REFUSED = [
     ("encode toy file", "Missing option"),
     ("decode toy file -o a.wav", "file is not a latents file"),
     ("import file -o m", "file has none of the names that Musika's files have"),
-    ("import nowhere -o m", "nowhere"),
+    ("import nowhere -o m", "nowhere doesn't exist: give a file or folder of weights, or hf:owner/name"),
     ("prepare nowhere -o corpus", "there is nothing at"),
     ("train flow --data nowhere", "nowhere"),
     ("train flowe --data nowhere", "did you mean 'flow'"),

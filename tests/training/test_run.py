@@ -271,8 +271,10 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match=r"No space left.*the last checkpoint is intact"):
         save_checkpoint(path, {"step": 2})
+    with pytest.raises(UserError, match=r"No space left.*nothing had been saved"):
+        save_checkpoint(tmp_path / "first.pt", {"step": 2})
     assert load_checkpoint(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
