@@ -5,12 +5,10 @@ line up with its latents. Phases refer to one clock (`exp(-2πi k m / size)` wit
 signal), not to each frame's start: a steady tone at a bin's centre has a constant phase in it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-
-MOMENTUM = 0.9  # of `agree`
 
 
 class AlignedSTFT(nn.Module):
@@ -42,8 +40,8 @@ class AlignedSTFT(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """audio `[b t]`, t a multiple of hop -> complex `[b n f]` with n = t / hop, f = size / 2 + 1."""
-        frames = self._frames(audio)
-        return torch.fft.rfft(frames * self.window) * self._clock(frames.shape[1]).conj()
+        spectrum = self._spectrum(audio)
+        return spectrum * self._clock(spectrum.shape[1]).conj()
 
     def inverse(self, spectrum: Tensor) -> Tensor:
         """complex `[b n f]` -> audio `[b n·hop]`, the least-squares inverse of `forward`."""
@@ -74,26 +72,15 @@ class AlignedSTFT(nn.Module):
         audio = self._full_ends(torch.cat([*done, tail], 1), count)
         return audio.flatten(1)[:, self.margin : self.margin + count * self.hop]
 
-    def agree(self, audio: Tensor, magnitudes: Sequence[Tensor], iterations: int) -> Tensor:
-        """audio `[b n·hop]` and the magnitudes that were wanted of it, consecutive blocks `[b n f]` -> audio whose own
-        are nearer to them, by fast Griffin-Lim (Perraudin, Balazs & Søndergaard 2013).
+    def nearest(self, spectrum: Tensor) -> Tensor:
+        """Frames as `join` wants them, complex `[b n f]`, which need not be the spectrum of any signal -> that of the
+        audio that they make."""
+        return self._spectrum(self.join([spectrum]))
 
-        Frames that were made one by one need not be the spectrum of any signal: where the phases of neighbours
-        contradict each other, partials fade and return, and sound struck again.
-        """
-        lengths = [block.shape[1] for block in magnitudes]
-        before: list[Tensor] = []
-        for _ in range(iterations):
-            found = [torch.fft.rfft(part * self.window) for part in self._frames(audio).split(lengths, 1)]
-            ahead = [now + MOMENTUM * (now - last) for now, last in zip(found, before)] if before else found
-            audio = self.join(x * (m / (x.real.square() + x.imag.square() + 1e-6).sqrt())
-                              for x, m in zip(ahead, magnitudes))
-            before = found
-        return audio
-
-    def _frames(self, audio: Tensor) -> Tensor:
-        """audio `[b n·hop]` -> its frames as they are `[b n size]`, a view of one padded copy."""
-        return nn.functional.pad(audio.float(), (self.margin, self.margin)).unfold(-1, self.size, self.hop)
+    def _spectrum(self, audio: Tensor) -> Tensor:
+        """`forward`, but phases refer to each frame's own start."""
+        padded = nn.functional.pad(audio.float(), (self.margin, self.margin))
+        return torch.fft.rfft(padded.unfold(-1, self.size, self.hop) * self.window)
 
     def _full_ends(self, hops: Tensor, count: int) -> Tensor:
         """Overlap-added hops `[b count+ratio-1 hop]`, divided where fewer than `ratio` frames reach."""

@@ -1,5 +1,7 @@
 """Phase recovery: audio from magnitudes alone, and magnitudes from mel bands."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -14,13 +16,29 @@ def griffin_lim(stft: STFT, magnitude: Tensor, iterations: int = 8, momentum: fl
     the same magnitudes give the same audio.
     """
     spectrum = torch.polar(magnitude, partial_phases(magnitude, stft.n_fft, stft.hop))
-    before = torch.zeros_like(spectrum)
+
+    def nearest(wanted: Tensor) -> Tensor:
+        return stft(stft.inverse(wanted))[..., : magnitude.shape[-1]]
+
+    return stft.inverse(agreeing(spectrum, nearest, iterations, momentum / (1 + momentum)))
+
+
+def agreeing(spectrum: Tensor, nearest: Callable[[Tensor], Tensor], iterations: int, ahead: float = 0.9) -> Tensor:
+    """Complex frames that need not be the spectrum of any signal -> the same magnitudes, with phases that come nearer
+    to one with each iteration.
+
+    nearest: frames -> the spectrum of the audio that they make, overlapped and added. ahead: how far to go on in the
+    direction of the last change, as fast Griffin-Lim does. Where the phases of neighbours contradict each other,
+    partials fade and return, and sound struck again.
+    """
+    magnitude, before = spectrum.abs(), None
     for _ in range(iterations):
-        consistent = stft(stft.inverse(spectrum))[..., : magnitude.shape[-1]]
-        leading = consistent + momentum / (1 + momentum) * (consistent - before)
-        before = consistent
-        spectrum = magnitude * leading / leading.abs().clamp_min(1e-12)
-    return stft.inverse(spectrum)
+        found = nearest(spectrum)
+        leading = found if before is None else found + ahead * (found - before)
+        before = found
+        # a constant under the root, 100 dB under what a full-scale sine gives: gradients there stay finite
+        spectrum = leading * (magnitude / (leading.real.square() + leading.imag.square() + 1e-6).sqrt())
+    return spectrum
 
 
 def partial_phases(magnitude: Tensor, n_fft: int, hop: int) -> Tensor:
