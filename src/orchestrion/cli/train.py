@@ -31,8 +31,8 @@ def train(
                                                     "with: its codec, and its generator where it is of the same make. "
                                                     "Several times: for audioldm a clap (or laion:NAME) and a hifigan."
                                                     )] = None,
-    distil: Annotated[int | None, typer.Option(metavar="STEPS", help="Teach the diffusion model of --from to need no "
-                                               "more steps than these.")] = None,
+    distil: Annotated[int | None, typer.Option(metavar="STEPS", help="Teach the diffusion model or flow of --from to "
+                                               "need no more steps than these.")] = None,
     stage: Annotated[str | None, typer.Option(help="Train only this stage.")] = None,
     change: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the "
                                                      "recipe, such as stages.codec.steps=500.")] = None,
@@ -63,7 +63,7 @@ def train(
         recipe = begin.adopt(recipe)
     if distil is not None:
         if not begin:
-            raise UserError("--distil needs a trained diffusion model to learn from: name it by --from")
+            raise UserError("--distil needs a trained diffusion model or flow to learn from: name it by --from")
         recipe = begin.distil(recipe, distil)
     for pair in change or []:
         field, found, value = pair.partition("=")

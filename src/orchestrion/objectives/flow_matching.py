@@ -70,8 +70,12 @@ class FlowMatching(Objective):
         (conditioner,) = self.conditioner
         if conditioner is None:
             return None
+        return conditioner(self.kept(prompts, b))
+
+    def kept(self, prompts: list[Prompt], b: int) -> list[Prompt]:
+        """The prompts of `b` clips, some of them the null prompt instead."""
         dropped = (torch.rand(b) < self.config.dropped).tolist()
-        return conditioner([Prompt() if gone else prompt for prompt, gone in zip(prompts or [Prompt()] * b, dropped)])
+        return [Prompt() if gone else prompt for prompt, gone in zip(prompts or [Prompt()] * b, dropped)]
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         assert batch.latents is not None

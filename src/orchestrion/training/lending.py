@@ -116,14 +116,14 @@ def begin_with(names: Sequence[str], recipe: Recipe) -> Start:
     starts.sort(key=lambda start: isinstance(start, Lent))  # what lends a part changes what comes whole
     codec = next((start.codec for start in starts if start.codec is not None), None)
     first = starts[0]
-    return Several(first.source, codec, first.folder, first.run, first, tuple(starts[1:]))
+    return Several(first.source, codec, first.folder, first.run, first.defaults, first, tuple(starts[1:]))
 
 
 def _opened(name: str, wanted: SystemConfig) -> Start:
     start = _pretrained(name.removeprefix(LAION)) if name.startswith(LAION) else Start.open(name)
     for part in PARTS:
         if part.fits(start.source.config, wanted):
-            return Lent(start.source, None, start.folder, start.run, part)
+            return Lent(start.source, None, start.folder, start.run, start.defaults, part)
     return start
 
 
@@ -133,7 +133,7 @@ def _pretrained(weights: str) -> Start:
         raise UserError(f"{LAION} wants a name after it, such as {LAION}laion/clap-htsat-unfused")
     config = SystemConfig(codec=WaveformConfig(sample_rate=PretrainedClap.sample_rate),
                           conditioner=PretrainedClapConfig(weights=weights))
-    return Start(config.build(), None, Path(weights), None)
+    return Start(config.build(), None, Path(weights), None, {})
 
 
 def _without(recipe: Recipe, part: str) -> Recipe:

@@ -1,8 +1,10 @@
 """`--from`: beginning a run with parts that are already trained, in another run or a model folder."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -12,7 +14,9 @@ from orchestrion.config import Config
 from orchestrion.contracts import Codec, Objective
 from orchestrion.errors import UserError
 from orchestrion.generators.diffusion import DiffusionConfig
+from orchestrion.generators.flow import FlowConfig, FlowOptions
 from orchestrion.objectives.distillation import DistilConfig
+from orchestrion.objectives.flow_distillation import FlowDistilConfig
 from orchestrion.systems.folder import SharedCodec, load_codec, load_model
 from orchestrion.systems.shelf import HUB, bundled_models, find_model
 from orchestrion.systems.system import Recipe, Stage, System
@@ -27,6 +31,7 @@ class Start:
     codec: SharedCodec | None  # by which the new model names it, where it is a bundled one
     folder: Path  # the model folder
     run: Path | None  # the run folder that it lies in, for the critics
+    defaults: Mapping[str, Any]  # options that its generator is sampled with
 
     @classmethod
     def open(cls, name: str) -> "Start":
@@ -41,7 +46,7 @@ class Start:
         if shared is None and loaded.system.generator is None and (
                 name.startswith(HUB) or place in bundled_models().values()):
             shared = load_codec(place)[1]  # any other codec goes into the new model whole: nobody else has it
-        return cls(loaded.system, shared, place, run)
+        return cls(loaded.system, shared, place, run, loaded.about.defaults)
 
     def adopt(self, recipe: Recipe) -> Recipe:
         """The recipe with the source's codec in it, and without the stages that would train a codec.
@@ -72,18 +77,27 @@ class Start:
     def distil(self, recipe: Recipe, steps: int) -> Recipe:
         """The recipe of a student that samples in `steps` what the source's generator, its teacher, needs many for."""
         generator = self.source.config.generator
-        if not isinstance(generator, DiffusionConfig):
-            raise UserError(f"--distil teaches a diffusion model to take fewer steps, and {self.folder} has "
+        if not isinstance(generator, DiffusionConfig | FlowConfig):
+            raise UserError(f"--distil teaches a diffusion model or a flow to take fewer steps, and {self.folder} has "
                             f"{'none' if generator is None else type(generator).__name__}: give one by --from")
         last = next((stage for stage in reversed(recipe.stages) if stage.trains == "generator"), None)
         if last is None:
             raise UserError("--distil: this system trains no generator; name the teacher's own system")
         crop = generator.context / self._rate(self.source.codec)
-        stage = dataclasses.replace(last, name="distil", along=(), objective=DistilConfig(steps=steps), crop=crop,
+        objective = (self._shortened(generator, steps) if isinstance(generator, FlowConfig)
+                     else DistilConfig(steps=steps))
+        stage = dataclasses.replace(last, name="distil", along=(), objective=objective, crop=crop,
                                     steps=max(1, last.steps // 4), learning_rate=last.learning_rate / 4,
                                     warmup=min(last.warmup, 50))
         system = dataclasses.replace(recipe.system, conditioner=self.source.config.conditioner, generator=generator)
         return dataclasses.replace(recipe, system=system, stages=(stage,))
+
+    def _shortened(self, generator: FlowConfig, steps: int) -> FlowDistilConfig:
+        """A flow's lesson: as it is sampled by itself, so is it as a teacher."""
+        usual = FlowOptions(**self.defaults)
+        scale = generator.guidance if usual.cfg_scale is None else usual.cfg_scale
+        scale = scale if self.source.conditioner else 1.0
+        return FlowDistilConfig(steps=steps, shift=usual.shift, cfg_scale=scale, cfg_until=usual.cfg_until)
 
     @staticmethod
     def _rate(codec: Codec) -> float:
