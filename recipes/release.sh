@@ -17,11 +17,17 @@ data="POP909 (MIT) played by FluidSynth with FluidR3 GM (MIT). The songs that it
 # shellcheck disable=SC2086
 orchestrion prepare "$zip" -o "$work/corpora/pop909-mono" --channels 1 $few
 # shellcheck disable=SC2086
-orchestrion train spectral --size "$size" --data "$work/corpora/pop909-mono" -o "$work/runs/spectral-v2" $short
-python recipes/bundle.py "$work/runs/spectral-v2/model" spectral-v2 --to "$models" --data "$data" \
+orchestrion train spectral --size "$size" --data "$work/corpora/pop909-mono" -o "$work/runs/spectral" $short
+# the decoder further, with phases that are made to agree behind it; latents stay as they are
+# shellcheck disable=SC2086
+orchestrion train spectral --size "$size" --from "$work/runs/spectral" --data "$work/corpora/pop909-mono" \
+    -o "$work/runs/spectral-v3" --set stages.0.trains=codec.decoder --set stages.0.fit=false \
+    --set system.codec.griffin_lim=4 --set stages.0.objective.partials=3 --set stages.0.objective.flux=3 \
+    --set stages.0.learning_rate=6e-4 $short
+python recipes/bundle.py "$work/runs/spectral-v3/model" spectral-v3 --to "$models" --data "$data" \
     --summary "A codec for piano: mono 44.1 kHz, 64 numbers 21.5 times a second."
 # shellcheck disable=SC2086
-orchestrion train flow --size "$size" --from "$models/spectral-v2" --data "$work/corpora/pop909-mono" \
+orchestrion train flow --size "$size" --from "$models/spectral-v3" --data "$work/corpora/pop909-mono" \
     -o "$work/runs/piano-flow" $short
-python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v2 --data "$data" \
-    --summary "Piano by rectified flow over spectral-v2." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2}'
+python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v3 --data "$data" \
+    --summary "Piano by rectified flow over spectral-v3." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2, "steps": 5}'

@@ -27,11 +27,13 @@ class Config:
     """Base of every config. Subclasses become frozen, keyword-only dataclasses by themselves.
 
     from_zero: fields whose whole numbers may be 0, besides those that are by default. signed: whose may be negative.
+    of_use: fields that say how a part is used, so that weights fit it whatever they are.
     """
 
     registry: ClassVar[dict[str, type["Config"]]] = {}
     from_zero: ClassVar[frozenset[str]] = frozenset()
     signed: ClassVar[frozenset[str]] = frozenset()
+    of_use: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -49,6 +51,12 @@ class Config:
                 if not math.isfinite(number) or (number < least and name not in self.signed):
                     wanted = "a finite number" if name in self.signed else f"{'1' if least else 'zero'} or more"
                     raise UserError(f"{type(self).__name__}.{name} must be {wanted}, got {value}")
+
+    def same_make(self, other: object) -> bool:
+        """Whether they differ in nothing but how they are used."""
+        return type(other) is type(self) and all(
+            getattr(self, field.name) == getattr(other, field.name)
+            for field in dataclasses.fields(self) if field.name not in self.of_use)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the class name of every config under `type`."""

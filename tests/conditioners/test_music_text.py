@@ -50,6 +50,14 @@ def test_words_tell_the_tempo(teller, seed):
         assert tempo(teller, seed, text=f"{word} harp, loud") == pytest.approx(told, rel=0.2)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_unwanted_words_say_the_opposite(teller, seed):
+    usual = tempo(teller, seed, text="harp")
+    assert tempo(teller, seed, text="harp", negative="fast") < 0.85 * usual
+    assert tempo(teller, seed, text="harp", negative="slow") > 1.15 * usual
+    assert tempo(teller, seed, text="fast harp", negative="zxqv") == tempo(teller, seed, text="fast harp")
+
+
 def test_a_number_is_kept_to_and_one_asked_for_beside_it_wins(teller):
     assert tempo(teller, text="fast harp, 72 bpm") == pytest.approx(72)
     assert tempo(teller, text="fast harp, 72 bpm", attributes={"tempo": 100.0}) == pytest.approx(100)

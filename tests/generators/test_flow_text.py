@@ -1,5 +1,7 @@
 """The flow with prompts: what is asked for comes, nothing else does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -117,6 +119,18 @@ def test_a_negative_prompt_counts():
     none, some = (parts.generator.sample(32, parts.said(Prompt("slow piano", negative=negative)), [1],
                                          FlowOptions(steps=2)) for negative in (None, "busy harp"))
     assert not torch.allclose(none, some, atol=1e-2)
+
+
+def test_a_negative_prompt_counts_where_guidance_is_part_of_the_network_too():
+    parts = Parts().randomised()
+    parts.generator.config = replace(parts.generator.config, guidance=1.0)
+    said = parts.said(Prompt("slow piano", negative="busy harp"))
+    alone, usual, led = (parts.generator.sample(32, said if led else parts.said("slow piano"), [1],
+                                                FlowOptions(steps=2, cfg_scale=scale))
+                         for led, scale in ((False, None), (True, None), (True, 1.5)))
+    assert torch.equal(usual, led) and not torch.allclose(usual, alone, atol=1e-2)
+    with pytest.raises(UserError, match="above 1"):
+        parts.generator.sample(32, said, [1], FlowOptions(cfg_scale=1.0))
 
 
 def test_dropped_prompts_are_null_prompts():

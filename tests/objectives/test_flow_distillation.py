@@ -60,7 +60,7 @@ def test_a_student_lands_in_few_steps_where_its_teacher_needs_many():
 
     before, better = error(4, "euler"), error(4, "adams")
     objective = FlowDistilConfig(beginnings=0.0, spans=0.0).build(parts)
-    assert objective.options() == {"steps": 4, "solver": "euler", "shift": 2.0, "cfg_scale": 1.0}
+    assert objective.options() == {"steps": 4, "solver": "euler", "shift": 2.0}
     optimiser = torch.optim.Adam(objective.groups()["generator"], 1e-2, betas=(0.9, 0.99))
     torch.manual_seed(1)
     for step in range(300):

@@ -15,6 +15,7 @@ from orchestrion.contracts import Prompt
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.corpus.preparing import PrepareOptions, prepare
 from orchestrion.generators.flow import DiTConfig, FlowConfig
+from orchestrion.objectives.flow_distillation import FlowDistilConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.playing.model import Model
 from orchestrion.systems.system import Recipe, Stage, SystemConfig
@@ -147,3 +148,24 @@ def test_numbers_are_measured_again_on_resuming(tmp_path, corpus, no_demos):
     for report in (StopAt(), Quiet()):
         folder = Run(numbers, corpus, tmp_path / "run", FP32, report).train()
     assert Start.open(str(folder)).source.conditioner.mean.item() == 240
+
+
+def test_a_student_begins_with_its_teacher_and_takes_its_guidance_in(tmp_path, corpus, no_demos):
+    """Weights and words are the teacher's, the guidance that it is sampled with becomes the student's lesson, and is
+    then 1; nothing but the generator is trained."""
+    Run(recipe(2), corpus, tmp_path / "teacher", FP32, Quiet()).train()
+    start = Start.open(str(tmp_path / "teacher"))
+    student = start.distil(start.adopt(recipe(4)), 2)
+    (stage,) = student.stages
+    assert stage.steps == 1 and isinstance(stage.objective, FlowDistilConfig)
+    assert (stage.objective.steps, stage.objective.cfg_scale, stage.objective.cfg_until) == (2, 3.0, 0.5)
+    Run(student, corpus, tmp_path / "student", FP32, Quiet(), start).train()
+    first, second = (load_file(tmp_path / name / "model/model.safetensors") for name in ("teacher", "student"))
+    assert first.keys() == second.keys()
+    moved = {name.partition(".")[0] for name in first if not torch.equal(first[name], second[name])}
+    assert moved == {"generator"}
+    assert all((first[name] - second[name]).abs().max() < 0.01 for name in first if name.startswith("generator."))
+    model = Model.load(str(tmp_path / "student/model"))
+    assert model.system.generator.config.guidance == 1 and model.options({}).steps == 2
+    plain, led = (model.generate(Prompt("bright", negative=negative), 0.5) for negative in (None, "dark"))
+    assert plain.samples.shape == led.samples.shape

@@ -94,14 +94,15 @@ class MusicText(Conditioner):
 
     def complete(self, prompt: Prompt, seconds: float, seed: int, loop: bool = False) -> Prompt:
         """With steady beats and all numbers that it can be told: those that the prompt gives, else one after the other
-        drawn from what its words and the numbers before make likely. "72 bpm" among them gives the tempo."""
+        drawn from what its words and the numbers before make likely; unwanted words say the opposite of what they say.
+        "72 bpm" among the words gives the tempo."""
         said = BPM.search(prompt.text or "")
         if said and "tempo" not in prompt.attributes and SLOWEST <= float(said[1]) <= FASTEST:
             prompt = replace(prompt, attributes={**prompt.attributes, "tempo": float(said[1])})
-        settled, words = _numbers(prompt), self._words(prompt)
+        settled, words, unwanted = _numbers(prompt), self._words(prompt.text), self._words(prompt.negative)
         for row, name in enumerate(self.names):
             if name not in settled and not self.usual[row].isnan():
-                drawn = random.Random(f"{name}/{seed}").gauss(*self._law(row, words, settled))
+                drawn = random.Random(f"{name}/{seed}").gauss(*self._law(row, words, unwanted, settled))
                 settled[name] = min(max(drawn, self.lowest[row].item()), self.highest[row].item())
         others = {name: value for name, value in settled.items() if name != "tempo"}
         prompt = replace(prompt, attributes={**others, **prompt.attributes})
@@ -117,12 +118,12 @@ class MusicText(Conditioner):
             numbers = numbers * kept.repeat(1, 2)
         return replace(made, vector=torch.cat([made.vector, numbers], 1), frames=self.metronome(prompts).frames)
 
-    def _law(self, row: int, words: Tensor, settled: Mapping[str, float]) -> tuple[float, float]:
-        """Mean and deviation of a number, given a prompt's `_words` and the numbers before it."""
-        seen = torch.cat([words, self._before(row, settled).to(self.weights)])
-        mean = self.usual[row] + self.weights[row] @ seen
-        error = (self.error[row] + self.error_weights[row] @ seen).maximum(SURE**2 * self.error[row])
-        return mean.item(), error.sqrt().item()
+    def _law(self, row: int, words: Tensor, unwanted: Tensor, settled: Mapping[str, float]) -> tuple[float, float]:
+        """Mean and deviation of a number, given a prompt's `_words`, its negative's and the numbers before it."""
+        before = self._before(row, settled).to(self.weights)
+        mean = self.usual[row] + self.weights[row] @ torch.cat([words - unwanted, before])
+        error = self.error[row] + self.error_weights[row] @ torch.cat([words, before])
+        return mean.item(), error.maximum(SURE**2 * self.error[row]).sqrt().item()
 
     @torch.no_grad()
     def _learn_meanings(self, prompts: Sequence[Prompt]) -> None:
@@ -135,7 +136,7 @@ class MusicText(Conditioner):
         chosen = sorted(often, key=lambda pair: (-often[pair], pair))[:PAIRS]
         self.pairs.zero_()
         self.pairs[: len(chosen)] = torch.tensor(chosen).view(-1, 2)
-        heard = torch.stack([self._words(prompt) for prompt in prompts]).double().cpu()
+        heard = torch.stack([self._words(prompt.text) for prompt in prompts]).double().cpu()
         first = self.text.config.vocabulary
         for row, name in enumerate(self.names):
             known = [i for i, each in enumerate(numbers) if name in each]
@@ -171,9 +172,9 @@ class MusicText(Conditioner):
                 made[place] = (numbers[name] - self.usual[place].item()) / self.spread[place].item()
         return made
 
-    def _words(self, prompt: Prompt) -> Tensor:
+    def _words(self, text: str | None) -> Tensor:
         """Which words of the vocabulary it has, and which of the pairs, `[vocabulary + pairs]`."""
-        words, first = self.text.read(prompt.text), self.text.config.vocabulary
+        words, first = self.text.read(text), self.text.config.vocabulary
         made = self.weights.new_zeros(first + PAIRS)
         made[words] = 1
         if len(words) > 1:

@@ -32,6 +32,8 @@ from orchestrion.sampling.clips import clip_generators, clip_noise
 from orchestrion.sampling.numbers import check_above_zero, check_from_zero, check_led_away, check_steps
 from orchestrion.sampling.solvers import even_times, find_solver
 
+LED_AWAY = 1.5  # cfg_scale for a negative prompt, where guidance by the prompt is part of the network
+
 
 @dataclass(frozen=True)
 class FlowOptions:
@@ -82,10 +84,12 @@ class DiTConfig(Config):
 
 
 class FlowConfig(GeneratorConfig):
+    of_use = frozenset({"guidance"})
+
     net: DiTConfig = DiTConfig()
     context: int = 256  # latent frames that the network sees at once
     overlap: int = 64  # of them, known frames at the beginning of each further window
-    guidance: float = 3.0  # where there is a prompt or a beat, and a sampling's options don't say
+    guidance: float = 3.0  # where there is a prompt or a beat, and a sampling's options don't say; 1: it is part of it
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "FlowGenerator":
         return FlowGenerator(self, space, conditioner)
@@ -205,6 +209,8 @@ class FlowGenerator(Generator):
         scale = options.cfg_scale
         if scale is None:
             scale = self.config.guidance if self.conditioned else 1.0
+            if scale == 1 and any(conditioning.negated):
+                scale = LED_AWAY
         if not self.conditioned and scale != 1:
             raise UserError("this model takes no prompt, so there is nothing to guide towards: leave cfg_scale out")
         check_led_away(conditioning.negated, scale)

@@ -57,7 +57,8 @@ class FlowDistil(FlowMatching):
         self.weights = {"distil": 1.0}
 
     def options(self) -> dict[str, Any]:
-        return {"steps": self.config.steps, "solver": "euler", "shift": self.config.shift, "cfg_scale": 1.0}
+        """Besides, its guidance must be 1, which `Start.distil` sees to."""
+        return {"steps": self.config.steps, "solver": "euler", "shift": self.config.shift}
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"generator": [p for p in self.generator[0].parameters() if p.requires_grad]}

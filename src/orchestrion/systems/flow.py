@@ -2,7 +2,7 @@
 
     noise, beats ── DiT, a few steps ──► z ── spectral codec ──► audio
 
-`release` over `spectral-v2` has the settings that the bundled `piano-flow` ended with (its card tells its way).
+`release` over `spectral-v3` has the settings that the bundled `piano-flow` ended with (its card tells its way).
 """
 
 from orchestrion.conditioners.metronome import MetronomeConfig

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from orchestrion.config import Config
-from orchestrion.contracts import Codec, Objective
+from orchestrion.contracts import Codec, Objective, ObjectiveConfig
 from orchestrion.errors import UserError
 from orchestrion.generators.diffusion import DiffusionConfig
 from orchestrion.generators.flow import FlowConfig, FlowOptions
@@ -84,8 +84,9 @@ class Start:
         if last is None:
             raise UserError("--distil: this system trains no generator; name the teacher's own system")
         crop = generator.context / self._rate(self.source.codec)
-        objective = (self._shortened(generator, steps) if isinstance(generator, FlowConfig)
-                     else DistilConfig(steps=steps))
+        objective: ObjectiveConfig = DistilConfig(steps=steps)
+        if isinstance(generator, FlowConfig):
+            objective, generator = self._shortened(generator, steps), dataclasses.replace(generator, guidance=1.0)
         stage = dataclasses.replace(last, name="distil", along=(), objective=objective, crop=crop,
                                     steps=max(1, last.steps // 4), learning_rate=last.learning_rate / 4,
                                     warmup=min(last.warmup, 50))
@@ -110,8 +111,8 @@ class Start:
         given = {"codec"}
         for name in ("conditioner", "generator"):
             have, want = getattr(self.source, name), getattr(system, name)
-            if have is not None and want is not None and getattr(self.source.config, name) == getattr(
-                    system.config, name) and _fits(have, want):
+            if have is not None and want is not None and getattr(self.source.config, name).same_make(
+                    getattr(system.config, name)) and _fits(have, want):
                 want.load_state_dict(have.state_dict(), strict=False)
                 given.add(name)
         return frozenset(given)
