@@ -84,9 +84,11 @@ class Start:
         if last is None:
             raise UserError("--distil: this system trains no generator; name the teacher's own system")
         crop = generator.context / self._rate(self.source.codec)
-        objective: ObjectiveConfig = DistilConfig(steps=steps)
+        objective: ObjectiveConfig
         if isinstance(generator, FlowConfig):
             objective, generator = self._shortened(generator, steps), dataclasses.replace(generator, guidance=1.0)
+        else:
+            objective = DistilConfig(steps=steps)
         stage = dataclasses.replace(last, name="distil", along=(), objective=objective, crop=crop,
                                     steps=max(1, last.steps // 4), learning_rate=last.learning_rate / 4,
                                     warmup=min(last.warmup, 50))
