@@ -9,6 +9,7 @@ import torch
 from scores import tone
 from torch import nn
 
+from orchestrion.codecs.spectral import SpectralCodecConfig
 from orchestrion.contracts import Codec, Continuous, Discrete, Exact
 from orchestrion.corpus.corpus import Corpus, Piece
 from orchestrion.corpus.datasets import AudioCrops, LatentCrops
@@ -247,3 +248,15 @@ def test_the_real_codec_is_exact_in_its_stated_context():
     audio = np.random.default_rng(0).normal(0, 0.1, (2, 44_100 * 6)).astype(np.float32)
     whole, pieced = encode_whole(codec, audio, chunk=60.0), encode_whole(codec, audio, chunk=1.0)
     torch.testing.assert_close(pieced, whole, atol=1e-4, rtol=0)
+
+
+def test_a_decoder_that_is_trained_further_leaves_the_latents_as_they_are():
+    torch.manual_seed(0)
+    codec = SpectralCodecConfig(channels=1, latents=4, width=16, depth=1, deep_width=16, deep_depth=1).build().eval()
+    audio = torch.randn(1, 1, 8192)
+    before, latents = weights_digest(codec), codec.encode(audio)
+    for part in ("decoder.leave.weight", "encoder.leave.weight"):
+        with torch.no_grad():
+            codec.get_parameter(part).add_(0.1)
+        same = torch.equal(codec.encode(audio), latents)
+        assert same == (weights_digest(codec) == before) == part.startswith("decoder")

@@ -116,8 +116,8 @@ def test_half_precision_is_45_dB_below_the_sound():
 
 @pytest.mark.slow
 def test_the_flows_default_is_nearer_to_the_exact_path_than_twice_the_work_by_heun():
-    """Of a flow that says nothing of its own: eight evaluations, three of them doubled, against 23 (docs/speed.md), from
-    the same noise; the exact path by 40 steps of Heun."""
+    """Of a flow that says nothing of its own: eight steps against 23 evaluations (docs/speed.md), from the same noise;
+    the exact path by 40 steps of Heun."""
     model = Model.load("piano-flow", dtype="float32")
 
     def made(**options):

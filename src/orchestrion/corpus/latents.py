@@ -36,10 +36,13 @@ class Latents:
     silence: np.ndarray  # [d]: a frame of silence, for padding
 
 
-def weights_digest(module: nn.Module) -> str:
-    """A short hash of a module's class, weights and buffers, the same on every machine."""
-    digest = hashlib.sha256(type(module).__qualname__.encode())
-    for name, tensor in sorted(module.state_dict().items()):
+def weights_digest(codec: nn.Module) -> str:
+    """A short hash of a codec's class and of the weights and buffers that make its latents, all but a `decoder`'s: one
+    that is trained further leaves them as they are. The same on every machine."""
+    digest = hashlib.sha256(type(codec).__qualname__.encode())
+    for name, tensor in sorted(codec.state_dict().items()):
+        if "decoder" in name.split("."):
+            continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
