@@ -279,7 +279,7 @@ class Conditioner(nn.Module):
         made, b = self([*prompts, *(Prompt(text=p.negative) for p in prompts)]), len(prompts)
         guided = made.map(lambda slot: slot[:b])
         guided.against = made.map(lambda slot: slot[b:])
-        guided.negated = tuple(bool(p.negative) for p in prompts)
+        guided.negated = tuple(bool((p.negative or "").strip()) for p in prompts)
         return guided
 
     def check(self, prompt: Prompt) -> None:

@@ -131,6 +131,8 @@ def test_a_negative_prompt_counts_where_guidance_is_part_of_the_network_too():
     assert torch.equal(usual, led) and not torch.allclose(usual, alone, atol=1e-2)
     with pytest.raises(UserError, match="above 1"):
         parts.generator.sample(32, said, [1], FlowOptions(cfg_scale=1.0))
+    blank = parts.generator.sample(32, parts.said(Prompt("slow piano", negative="  ")), [1], FlowOptions(steps=2))
+    assert torch.equal(blank, alone)
 
 
 def test_dropped_prompts_are_null_prompts():

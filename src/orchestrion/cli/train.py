@@ -64,6 +64,8 @@ def train(
     if distil is not None:
         if not begin:
             raise UserError("--distil needs a trained diffusion model or flow to learn from: name it by --from")
+        if distil < 1:
+            raise UserError(f"--distil takes a number of steps, 1 or more, not {distil}")
         recipe = begin.distil(recipe, distil)
     for pair in change or []:
         field, found, value = pair.partition("=")
