@@ -63,6 +63,27 @@ def test_the_recorded_command_makes_the_same_clip_again(folder, tmp_path, capsys
     assert code == 2 and "led away from by a cfg_scale above 1" in said
 
 
+@pytest.mark.parametrize("verb", ["vary --strength 0.8 -p harp", "continue -d 0.2 -p harp", "transfer -p harp",
+                                  "inpaint --from 0.1 --to 0.3 -p harp"])
+def test_edits_are_led_away_from_what_is_not_wanted(verb, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Audio(torch.randn(1, 400).clamp(-1, 1) / 4, 1000).write("in.wav")
+    verb, *words = verb.split()
+    clips = {}
+    for negative in ([], ["--negative", "slow harp"], ["--negative", "busy piano"]):
+        asked = (verb, folder, "in.wav", *words, *negative, "--cfg-scale", "3", "--seed", "1", "--steps", "2", "-o",
+                 "out.wav")
+        code, _, said = run(capsys, *asked)
+        assert code == 0, said
+        clips[negative[-1] if negative else None] = Audio.read("out.wav")
+    first, *others = clips.values()
+    assert all(not torch.equal(first.samples, other.samples) for other in others)
+    again = shlex.split(others[1].provenance["command"])[1:]
+    assert others[1].provenance["prompt"]["negative"] == "busy piano"
+    (tmp_path / "out.wav").unlink()
+    assert run(capsys, *again)[0] == 0 and torch.equal(Audio.read("out.wav").samples, others[1].samples)
+
+
 def test_words_pick_the_text_model_and_no_words_the_piano():
     assert shelf.default_model(prompted=True) == "text" and shelf.default_model(prompted=False) == "piano"
 

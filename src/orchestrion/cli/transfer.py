@@ -45,6 +45,7 @@ def transfer(
     prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="Play it as these words say, by a model that "
                                                "takes prompts and varies (as `vary -p` does).")] = None,
     strength: Annotated[float | None, typer.Option(help="With -p: 0 changes nothing, 1 everything; else 0.5.")] = None,
+    negative: Annotated[str | None, typer.Option("--negative", help="With -p: what not to play, in words.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="With -p: the same seed gives the same sound.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="With -p: sampling steps.")] = None,
     cfg_scale: Annotated[float | None, typer.Option("--cfg-scale", help="With -p: how strongly it steers.")] = None,
@@ -56,10 +57,11 @@ def transfer(
         if fidelity is not None or scale or bias or noise or style is not None or stream:
             raise UserError("-p plays a sound as words say, and --scale, --bias, --noise, --fidelity, --style and "
                             "--stream change latents: ask for one or the other")
-        _by_prompt(model, source, output, prompt, 0.5 if strength is None else strength, seed,
+        _by_prompt(model, source, output, prompt, negative, 0.5 if strength is None else strength, seed,
                    {"steps": steps, "cfg_scale": cfg_scale}, device, dtype)
         return
-    for flag, given in (("strength", strength), ("seed", seed), ("steps", steps), ("cfg-scale", cfg_scale)):
+    for flag, given in (("strength", strength), ("negative", negative), ("seed", seed), ("steps", steps),
+                        ("cfg-scale", cfg_scale)):
         if given is not None:
             raise UserError(f"--{flag} belongs to a transfer by words: give them by -p, or leave it out")
     from orchestrion.playing import Model
@@ -95,14 +97,15 @@ def transfer(
     typer.echo(write_signed(whole(loaded, audio, edit, _read(style) if style else None), signature, output))
 
 
-def _by_prompt(model: str, source: Path, output: Path, prompt: str, strength: float, seed: int | None,
-               options: dict[str, Any], device: str, dtype: str) -> None:
+def _by_prompt(model: str, source: Path, output: Path, prompt: str, negative: str | None, strength: float,
+               seed: int | None, options: dict[str, Any], device: str, dtype: str) -> None:
     from orchestrion.cli.generate import report
     from orchestrion.playing.editing import TRANSFER, EditRequest, edit_files
 
     if not prompt.strip():
         raise UserError("a transfer by words needs some: -p \"slow harp\"")
-    request = EditRequest([model, str(source)], {"strength": strength}, seed, 1, output, prompt, options, device, dtype)
+    request = EditRequest([model, str(source)], {"strength": strength}, seed, 1, output, prompt, negative, options,
+                          device, dtype)
     with progress_bar("transfer") as progress:
         made = edit_files(TRANSFER, request, progress)
     report(made.paths, made.summary, plot=False)

@@ -34,6 +34,7 @@ class EditRequest:
     count: int = 1
     output: Path | None = None
     prompt: str | None = None
+    negative: str | None = None  # what to lead away from
     options: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     dtype: str = "auto"
@@ -71,7 +72,8 @@ def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = Non
     find_model(name)
     model = Model.load(name, request.device, request.dtype)
     check_capability(model, verb.needs)
-    check_heard(model, Prompt(text=request.prompt))
+    prompt = Prompt(text=request.prompt, negative=request.negative)
+    check_heard(model, prompt)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     output = request.output or Path(f"{source.stem}-{verb.name}-{seed}.wav")
     output_format(output, model.sample_rate, model.channels)
@@ -83,7 +85,7 @@ def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = Non
     sources = made_from([source])
     started, total = time.perf_counter(), 0.0
     for index, path in enumerate(paths):
-        how = How(seed + index, request.prompt, request.options, _share(progress, index, request.count))
+        how = How(seed + index, prompt, request.options, _share(progress, index, request.count))
         made = verb.edit(model, clip, **request.numbers, how=how)
         record = {**(made.provenance or {}), "verb": verb.name, "command": command,
                   "made_from": sources}
@@ -108,7 +110,7 @@ def _again(verb: Verb, request: EditRequest, model: Model, seed: int, source: Pa
     """The command that makes the same files: every choice explicit, model and files by where they are."""
     chosen = {name: value for name, value in request.options.items() if value is not None}
     numbers = {verb.flags[name]: float(value) for name, value in request.numbers.items()}
-    options: dict[str, Any] = {**numbers, "p": request.prompt, "seed": seed,
+    options: dict[str, Any] = {**numbers, "p": request.prompt, "negative": request.negative, "seed": seed,
                                "n": request.count if request.count > 1 else None, **chosen,
                                "device": str(model.device), "dtype": str(model.dtype).removeprefix("torch."),
                                "o": str(output)}
