@@ -7,6 +7,8 @@ from orchestrion.contracts import Batch, Conditioning, Continuous, Discrete, Edi
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig, FlowOptions
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
+from orchestrion.sampling.clips import clip_generators, clip_noise
+from orchestrion.sampling.solvers import adams
 
 SMALL = FlowConfig(net=DiTConfig(width=64, depth=2, heads=2), context=32, overlap=8)
 
@@ -117,6 +119,44 @@ def test_overfits_one_clip():
     assert error() < 0.1 * before
 
 
+GUIDED = FlowConfig(net=DiTConfig(width=64, depth=2, heads=2), guide=DiTConfig(width=8, depth=1, heads=1), context=32,
+                    overlap=8)
+
+
+def test_the_last_steps_lead_away_from_the_guide():
+    """By hand: a path in two pieces, the second with guide + scale · (network - guide)."""
+    generator = randomise(flow(GUIDED))
+    torch.nn.init.normal_(generator.guide.leave.weight, std=0.2)
+    none, keep, x = torch.zeros(1, 4, 16), torch.zeros(1, 16, dtype=torch.bool), clip_noise(clip_generators([3]), 16, 4)
+
+    def led(x, time):
+        plain, worse = (generator.velocity(x, x.new_full((1,), time), none, keep, None, net)
+                        for net in (generator.net, generator.guide))
+        return worse + 2.0 * (plain - worse)
+
+    def plain(x, time):
+        return generator.velocity(x, x.new_full((1,), time), none, keep)
+
+    options = FlowOptions(steps=4, shift=1.0, guide_scale=2.0, guide_from=0.5)
+    with torch.no_grad():
+        x = adams(led, adams(plain, x.mT, [0.0, 0.25, 0.5]), [0.5, 0.75, 1.0])
+    assert torch.allclose(generator.sample(16, Conditioning(), [3], options), x, atol=1e-5)
+
+
+def test_a_guide_may_rest_and_no_guide_can_lead():
+    alone, generator = randomise(flow()), flow(GUIDED).eval()
+    generator.net.load_state_dict(alone.net.state_dict())
+    torch.nn.init.normal_(generator.guide.leave.weight, std=0.2)
+    plain = alone.sample(16, Conditioning(), [0])
+    assert torch.equal(generator.sample(16, Conditioning(), [0], FlowOptions(guide_scale=1.0)), plain)
+    assert torch.equal(generator.sample(16, Conditioning(), [0], FlowOptions(guide_from=1.0)), plain)
+    by_itself, asked = (generator.sample(16, Conditioning(), [0], FlowOptions(guide_scale=scale))
+                        for scale in (None, GUIDED.guide_scale))
+    assert torch.equal(by_itself, asked) and not torch.allclose(asked, plain, atol=1e-3)
+    with pytest.raises(UserError, match="has no guide"):
+        alone.sample(16, Conditioning(), [0], FlowOptions(guide_scale=1.5))
+
+
 def test_windows_cover_a_clip_and_the_last_is_no_sliver():
     """A clip a little too long for its windows is made in as many, each overlapping by a little less."""
     generator = flow()  # 32 frames at once, 8 of them known
@@ -130,7 +170,7 @@ def test_windows_cover_a_clip_and_the_last_is_no_sliver():
 
 def guided_by(generator, data):
     """The generator with the exact velocity towards data(known, keep, said), instead of its network's."""
-    def velocity(x, time, known, keep, conditioning=None):
+    def velocity(x, time, known, keep, conditioning=None, net=None):
         return (data(known, keep, conditioning) - x) / (1 - time.view(-1, 1, 1))
 
     generator.velocity = velocity

@@ -18,7 +18,7 @@ def asked(config: FlowMatchingConfig, monkeypatch) -> torch.Tensor:
     generator = FlowConfig(net=net, context=4, overlap=1).build(Continuous(channels=1, rate=1.0), None)
     times = []
 
-    def velocity(x, time, known, keep, said=None):
+    def velocity(x, time, known, keep, said=None, net=None):
         times.append(time)
         return x
 
@@ -40,3 +40,33 @@ def test_a_shift_asks_nearer_to_the_noise(monkeypatch):
 def test_no_shift_to_nowhere(monkeypatch):
     with pytest.raises(UserError, match="above 0"):
         asked(FlowMatchingConfig(shift=0.0), monkeypatch)
+
+
+@pytest.mark.parametrize("trained", ["both", "net", "guide"])
+def test_the_guide_learns_beside_the_network_and_changes_nothing_for_it(trained):
+    def lesson(guide):
+        torch.manual_seed(1)
+        net = DiTConfig(width=8, depth=1, heads=1)
+        generator: Any = FlowConfig(net=net, guide=guide, context=4, overlap=1).build(Continuous(2, 1.0), None)
+        torch.manual_seed(2)
+        torch.nn.init.normal_(generator.net.leave.weight)
+        if trained != "both":
+            generator.requires_grad_(False)
+            getattr(generator, trained).requires_grad_(True)
+        parts: Any = SimpleNamespace(codec=None, conditioner=None, generator=generator)
+        objective = FlowMatchingConfig().build(parts)
+        torch.manual_seed(3)
+        (_, terms), = objective.losses(Batch(latents=torch.randn(16, 2, 4)), 0)
+        sum(terms.values()).backward()
+        return generator, terms
+
+    generator, terms = lesson(DiTConfig(width=4, depth=1, heads=1))
+    assert set(terms) == {"both": {"velocity", "guide"}, "net": {"velocity"}, "guide": {"guide"}}[trained]
+    if "guide" in terms:
+        assert generator.guide.leave.weight.grad.abs().sum() > 0
+    if "velocity" in terms:
+        alone, plain = lesson(None)
+        assert torch.equal(plain["velocity"], terms["velocity"])
+        assert torch.equal(alone.net.leave.weight.grad, generator.net.leave.weight.grad)
+    else:
+        assert generator.net.leave.weight.grad is None

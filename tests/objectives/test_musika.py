@@ -70,7 +70,8 @@ def test_the_codec_overfits_one_clip_level_by_level():
     assert trained[0] < 0.45 * untrained[0] and trained[1] < 0.85
 
 
-def test_the_gan_overfits_one_clip():
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_gan_overfits_one_clip(relative):
     """The halves of a window can't know which half they are, so the clip repeats itself every half window."""
     torch.manual_seed(0)
     gan = NANO_GAN.build(Continuous(16, 10.0), None)
@@ -82,7 +83,7 @@ def test_the_gan_overfits_one_clip():
         return ((made - clip).square().mean((1, 2)).sqrt().median() / clip.std()).item()
 
     untrained = error()
-    objective = LatentGanObjectiveConfig().build(parts(generator=gan))
+    objective = LatentGanObjectiveConfig(relative=relative).build(parts(generator=gan))
     train(objective, Batch(latents=clip.repeat(8, 1, 1)), steps=300, rate=5e-3, betas=(0.5, 0.999))
     assert untrained > 1.2 and error() < 0.5  # 1 is silence
 
@@ -98,18 +99,39 @@ def critic_turn(objective, latents):
     return next(iter(objective.losses(Batch(latents=latents), 0)))
 
 
-def test_the_penalty_is_the_squared_slope_at_real_windows(gan):
-    """For a linear critic w·x the slope is w everywhere."""
-    objective = LatentGanObjectiveConfig().build(parts(generator=gan))
+class Linear(torch.nn.Module):
+    """A critic w·x, whose slope is w everywhere."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = torch.nn.Parameter(slope)
+
+    def forward(self, x, extra=None):
+        return (x * self.slope).sum((1, 2)) + 1000  # what all clips share says nothing
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_penalty_is_the_squared_slope_where_it_is_held(gan, relative):
+    objective = LatentGanObjectiveConfig(relative=relative).build(parts(generator=gan))
     slope = torch.randn(6, 16)
-
-    class Linear(torch.nn.Module):
-        def forward(self, x, extra=None):
-            return (x * slope).sum((1, 2))
-
-    objective.critic = Linear()
+    objective.critic = Linear(slope)
     _, terms = critic_turn(objective, torch.randn(3, 6, 16))
-    assert torch.isclose(terms["penalty"], slope.square().sum())
+    assert torch.isclose(terms["penalty"], (1 + relative) * slope.square().sum())
+
+
+def test_a_relative_critic_compares_pairs(gan, monkeypatch):
+    objective = LatentGanObjectiveConfig(relative=True).build(parts(generator=gan))
+    objective.critic = Linear(torch.full((6, 16), 0.01))
+    made, real = torch.zeros(3, 6, 16), torch.full((3, 6, 16), 1.0)
+    made.requires_grad_()
+    monkeypatch.setattr(gan, "imagine", lambda count, extra: made + 0)
+    (_, critic), (_, generator) = objective.losses(Batch(latents=real), 0)
+    apart = torch.tensor(0.01 * 6 * 16)  # the real clip stands above the made one by w·1
+    assert torch.isclose(critic["critic"], torch.log1p((-apart).exp()), atol=1e-4)
+    assert torch.isclose(generator["generator"], torch.log1p(apart.exp()), atol=1e-4)
+    toward, = torch.autograd.grad(generator["generator"], made)
+    assert torch.allclose(toward, -0.01 * torch.sigmoid(apart) / 3 * torch.ones(1), atol=1e-5)
+    assert objective.score == pytest.approx(apart.item(), abs=1e-3) and objective.health() is None
 
 
 @pytest.mark.parametrize("gap, moves", [(3.0, -1), (0.5, 1), (-1.0, 1)])

@@ -29,9 +29,12 @@ FP32 = TrainOptions(precision="fp32", device="cpu", demo_minutes=1e9)
 TEXT = TextEncoderConfig(width=16, depth=1, heads=2, vocabulary=64)
 
 
-def recipe(steps, conditioner=TEXT, along=("conditioner",)):
-    flow = FlowConfig(net=DiTConfig(width=16, depth=1, heads=2), context=16, overlap=4)
-    stage = Stage(name="flow", trains="generator", along=along, on="latents", objective=FlowMatchingConfig(), crop=0.2,
+GUIDE = DiTConfig(width=4, depth=1, heads=1)
+
+
+def recipe(steps, conditioner=TEXT, along=("conditioner",), guide=None, trains="generator"):
+    flow = FlowConfig(net=DiTConfig(width=16, depth=1, heads=2), guide=guide, context=16, overlap=4)
+    stage = Stage(name="flow", trains=trains, along=along, on="latents", objective=FlowMatchingConfig(), crop=0.2,
                   batch=4, steps=steps, warmup=1)
     return Recipe(system=SystemConfig(codec=ToyCodecConfig(), conditioner=conditioner, generator=flow), stages=(stage,))
 
@@ -150,10 +153,27 @@ def test_numbers_are_measured_again_on_resuming(tmp_path, corpus, no_demos):
     assert Start.open(str(folder)).source.conditioner.mean.item() == 240
 
 
-def test_a_student_begins_with_its_teacher_and_takes_its_guidance_in(tmp_path, corpus, no_demos):
+def test_a_guide_joins_a_flow_that_is_trained(tmp_path, corpus, no_demos):
+    Run(recipe(2), corpus, tmp_path / "alone", FP32, Quiet()).train()
+    start = Start.open(str(tmp_path / "alone"))
+    guided = start.adopt(recipe(2, guide=GUIDE, along=(), trains="generator.guide"))
+    folder = Run(guided, corpus, tmp_path / "guided", FP32, Quiet(), start).train()
+    first, second = (load_file(tmp_path / name / "model/model.safetensors") for name in ("alone", "guided"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    fresh = guided.system.build().generator.guide.state_dict()
+    more = {name: second[name] for name in second.keys() - first.keys()}
+    assert more.keys() == {f"generator.guide.{name}" for name in fresh}
+    assert not torch.equal(more["generator.guide.enter.weight"], fresh["enter.weight"])
+    model = Model.load(folder, device="cpu", dtype="float32")
+    led, plain = (model.generate("bright", 0.5, 1, {"guide_scale": scale}).samples for scale in (None, 1))
+    assert led.shape == plain.shape and not torch.equal(led, plain)
+
+
+@pytest.mark.parametrize("guide", [None, GUIDE])
+def test_a_student_begins_with_its_teacher_and_takes_its_guidance_in(guide, tmp_path, corpus, no_demos):
     """Weights and words are the teacher's, the guidance that it is sampled with becomes the student's lesson, and is
-    then 1; nothing but the generator is trained."""
-    Run(recipe(2), corpus, tmp_path / "teacher", FP32, Quiet()).train()
+    then 1; nothing but the generator is trained, and a guide stays behind."""
+    Run(recipe(2, guide=guide), corpus, tmp_path / "teacher", FP32, Quiet()).train()
     start = Start.open(str(tmp_path / "teacher"))
     student = start.distil(start.adopt(recipe(4)), 2)
     (stage,) = student.stages
@@ -161,6 +181,7 @@ def test_a_student_begins_with_its_teacher_and_takes_its_guidance_in(tmp_path, c
     assert (stage.objective.steps, stage.objective.cfg_scale, stage.objective.cfg_until) == (2, 3.0, 0.5)
     Run(student, corpus, tmp_path / "student", FP32, Quiet(), start).train()
     first, second = (load_file(tmp_path / name / "model/model.safetensors") for name in ("teacher", "student"))
+    first = {name: weight for name, weight in first.items() if not name.startswith("generator.guide.")}
     assert first.keys() == second.keys()
     moved = {name.partition(".")[0] for name in first if not torch.equal(first[name], second[name])}
     assert moved == {"generator"}

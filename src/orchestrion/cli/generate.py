@@ -53,6 +53,10 @@ def generate(
     cfg_from: Annotated[float | None, typer.Option("--cfg-from", help="Let them steer so only from this share of "
                                                                      "the way from noise to sound (flow).")] = None,
     cfg_until: Annotated[float | None, typer.Option("--cfg-until", help="And only until this one (flow).")] = None,
+    guide_scale: Annotated[float | None, typer.Option("--guide-scale", help="How far to go away from what the model's "
+                                                      "guide would do, if it has one; 1: not at all (flow).")] = None,
+    guide_from: Annotated[float | None, typer.Option("--guide-from", help="And only from this share of the way on "
+                                                     "(flow).")] = None,
     variety: Variety = None,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the noise levels: even, karras, log-snr or "
                                                                     "leading (diffusion).")] = None,
@@ -76,9 +80,9 @@ def generate(
                       negative=negative, like=like,
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
-                               "cfg_from": cfg_from, "cfg_until": cfg_until,
-                               "variety": variety, "schedule": schedule, "eta": eta, "resamples": resamples,
-                               "temperature": temperature},
+                               "cfg_from": cfg_from, "cfg_until": cfg_until, "guide_scale": guide_scale,
+                               "guide_from": guide_from, "variety": variety, "schedule": schedule, "eta": eta,
+                               "resamples": resamples, "temperature": temperature},
                       device=device, dtype=dtype, best_of=best_of, rank_by=rank_by)
     with progress_bar("generating") as progress:
         made = make_files(request, progress)

@@ -2,12 +2,12 @@
 
 Times are logit-normal (Esser et al. 2024, arXiv 2403.03206, §3.1). Of some clips a beginning or a span is given
 clean, so that the network learns to continue and to fill. Of some the prompt is dropped, so that guidance has something
-to lead away from (Ho & Salimans 2022, arXiv 2207.12598).
+to lead away from (Ho & Salimans 2022, arXiv 2207.12598). A flow's guide learns the same beside it.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +28,13 @@ from orchestrion.errors import UserError
 @runtime_checkable
 class VelocityModel(Protocol):
     """A generator that tells velocities, given x `[b d n]` at time `[b]`, known latents and where they count, and what
-    the prompts say."""
+    the prompts say; its networks by name."""
+
+    net: nn.Module
+    guide: nn.Module | None
 
     def velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor,
-                 conditioning: Conditioning | None = None) -> Tensor: ...
+                 conditioning: Conditioning | None = None, net: Any = None) -> Tensor: ...
 
 
 class FlowMatchingConfig(ObjectiveConfig):
@@ -54,12 +57,13 @@ class FlowMatching(Objective):
         super().__init__()
         self.config = config
         self.generator, self.conditioner = (generator,), (conditioner,)  # in tuples: they are saved elsewhere
-        self.weights = {"velocity": 1.0}
+        self.weights = {"velocity": 1.0, "guide": 1.0}
 
-    def _velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor, said: Conditioning | None) -> Tensor:
+    def _velocity(self, x: Tensor, time: Tensor, known: Tensor, keep: Tensor, said: Conditioning | None,
+                  net: nn.Module | None = None) -> Tensor:
         generator = self.generator[0]
         assert isinstance(generator, VelocityModel)
-        return generator.velocity(x, time, known, keep, said)
+        return generator.velocity(x, time, known, keep, said, net)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         parts = [part for part in (*self.generator, *self.conditioner) if part is not None]
@@ -85,9 +89,20 @@ class FlowMatching(Objective):
         time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device) - math.log(self.config.shift))
         keep = self._known(b, n, data.device)
         x = torch.lerp(noise, data, time[:, None, None])
-        made = self._velocity(x, time, data, keep, self.said(batch.prompts, b)).float()
-        error = (made - (data - noise)).square().mean(1)
-        yield "generator", {"velocity": (error * ~keep).sum() / (~keep).sum()}
+        said = self.said(batch.prompts, b)
+        terms = {}
+        for name, net in self._learners().items():
+            heard = said.map(Tensor.detach) if said and name == "guide" else said  # the words are not read for it
+            error = (self._velocity(x, time, data, keep, heard, net).float() - (data - noise)).square().mean(1)
+            terms[name] = (error * ~keep).sum() / (~keep).sum()
+        yield "generator", terms
+
+    def _learners(self) -> dict[str, nn.Module]:
+        """The networks that this stage trains, by the names of their losses."""
+        generator: Any = self.generator[0]
+        nets = {"velocity": generator.net, "guide": generator.guide}
+        return {name: net for name, net in nets.items()
+                if net is not None and any(weight.requires_grad for weight in net.parameters())}
 
     def _known(self, b: int, n: int, device: torch.device) -> Tensor:
         """Which frames are given, `[b n]`: none, a beginning of up to two thirds, or all but a span."""

@@ -2,6 +2,9 @@
 
 Pasini & Schlüter, ISMIR 2022; figures from the authors' 44.1 kHz code (train.py, utils.py). One difference: there both
 networks step from the same forward pass, here the generator answers to the critic that has just stepped.
+
+`relative`: the critic tells which of a pair is real, softplus(D(made) - D(real)) (Jolicoeur-Martineau 2018, arXiv
+1807.00734), and its slope is held at made clips as at real ones (R3GAN: Huang et al. 2024, arXiv 2501.05441).
 """
 
 from collections.abc import Iterator
@@ -10,15 +13,17 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from orchestrion.contracts import Batch, Objective, ObjectiveConfig, Parts, Prompt
 from orchestrion.errors import UserError
 
-RUNAWAY = 100.0  # the hinge loss holds a critic's scores near -1 and 1
+RUNAWAY = 100.0  # the hinge loss holds a critic's scores near -1 and 1, the relative one their differences near 1
 
 
 class LatentGanObjectiveConfig(ObjectiveConfig):
     penalty: float = 10.0  # greatest weight of the gradient penalty
+    relative: bool = False  # the critic compares a real clip with a made one, and its slope is held at both
     patience: float = 1e-4  # how much the switch moves in a step
     certain: float = 0.9  # above this certainty of the critic, the penalty grows
     swap_channels: bool = False  # with `PerChannel` codecs of two channels: swap left and right at random
@@ -70,16 +75,27 @@ class LatentGanObjective(Objective):
         extra = self._extra(batch.prompts, real)
         with torch.no_grad():
             made = generator.imagine(len(real), extra)
-        real.requires_grad_()
+        relative = self.config.relative
+        held = [real.requires_grad_(), made.requires_grad_()] if relative else [real.requires_grad_()]
         on_real, on_made = self.critic(real, extra), self.critic(made, extra)
         self._turn(on_real.mean() - on_made.mean())
-        self.score = torch.cat([on_real, on_made]).detach().abs().max().item()
-        terms = {"critic": ((1 - on_real).relu().mean() + (1 + on_made).relu().mean()) / 2}
+        scores = [on_real - on_made] if relative else [on_real, on_made]
+        self.score = torch.cat(scores).detach().abs().max().item()
+        if relative:
+            terms = {"critic": softplus(on_made - on_real).mean()}
+        else:
+            terms = {"critic": ((1 - on_real).relu().mean() + (1 + on_made).relu().mean()) / 2}
         if self.switch < 0:
-            slope, = torch.autograd.grad(on_real.sum(), real, create_graph=True)
-            terms["penalty"] = slope.float().square().flatten(1).sum(1).mean()
+            slopes = torch.autograd.grad(on_real.sum() + on_made.sum(), held, create_graph=True)
+            terms["penalty"] = torch.stack([slope.float().square().flatten(1).sum(1).mean() for slope in slopes]).sum()
         yield "critic", terms
-        yield "generator", {"generator": -self.critic(generator.imagine(len(real), extra), extra).mean()}
+        on_made = self.critic(generator.imagine(len(real), extra), extra)
+        if relative:
+            with torch.no_grad():
+                on_real = self.critic(real, extra)
+            yield "generator", {"generator": softplus(on_real - on_made).mean()}
+        else:
+            yield "generator", {"generator": -on_made.mean()}
 
     def health(self) -> str | None:
         if not self.score < RUNAWAY:  # also where it is no number

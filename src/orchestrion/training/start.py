@@ -86,7 +86,8 @@ class Start:
         crop = generator.context / self._rate(self.source.codec)
         objective: ObjectiveConfig
         if isinstance(generator, FlowConfig):
-            objective, generator = self._shortened(generator, steps), dataclasses.replace(generator, guidance=1.0)
+            objective = self._shortened(generator, steps)
+            generator = dataclasses.replace(generator, guidance=1.0, guide=None)
         else:
             objective = DistilConfig(steps=steps)
         stage = dataclasses.replace(last, name="distil", along=(), objective=objective, crop=crop,
@@ -139,6 +140,8 @@ def _kind(config: Config | None) -> str:
 
 
 def _fits(have: nn.Module, want: nn.Module) -> bool:
-    """Whether all weights have their place: a generator without prompts begins one that learns to take them."""
+    """Whether all weights have their place, but for those of a part that is wanted no more: a generator without prompts
+    begins one that learns to take them, and one with a guide begins a student that needs none."""
     room = {name: weight.shape for name, weight in want.named_parameters()}
-    return all(room.get(name) == weight.shape for name, weight in have.named_parameters())
+    return all(room.get(name) == weight.shape for name, weight in have.named_parameters()
+               if getattr(want, name.partition(".")[0], have) is not None)
