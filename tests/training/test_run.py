@@ -394,6 +394,20 @@ def test_from_takes_the_codec_and_drops_its_stage(tmp_path, corpus_folder, quiet
         train(tmp_path / "early", corpus_folder, both, quiet, TrainOptions(stage="flow", precision="fp32"))
 
 
+def test_a_later_stage_alone_over_what_came_trained(tmp_path, corpus_folder, quiet):
+    train(tmp_path / "codec", corpus_folder, toy_recipe(2), quiet)
+    (stage,) = toy_recipe(2).stages
+    two = dataclasses.replace(toy_recipe(2), stages=(stage, dataclasses.replace(stage, name="second")))
+    start, alone = Start.open(str(tmp_path / "codec")), TrainOptions(stage="second", precision="fp32")
+    with pytest.raises(UserError, match="stands on stage 'codec'"):
+        train(tmp_path / "early", corpus_folder, two, quiet, alone)
+    train(tmp_path / "further", corpus_folder, start.adopt(two), quiet, alone, start=start)
+    assert [path.name for path in (tmp_path / "further" / "stages").iterdir()] == ["second"]
+    before, after = weights(tmp_path / "codec"), weights(tmp_path / "further")
+    assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+    assert all((before[name].float() - after[name].float()).abs().max() < 0.1 for name in before)
+
+
 def test_a_codec_trained_further_is_saved_as_one_of_its_own(tmp_path, corpus_folder, quiet, monkeypatch):
     train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)
     (tmp_path / "run" / "model").rename(tmp_path / "codec")

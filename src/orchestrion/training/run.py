@@ -144,9 +144,10 @@ class Run:
         self.hours[stage.name] = state["hours"]
 
     def _check_skipped(self, stage: Stage) -> None:
-        """A stage may be trained alone only when those before it are done."""
+        """A stage may be trained alone only when those before it are done, or their part came trained."""
         names = [s.name for s in self.recipe.stages]
-        if names.index(stage.name) < names.index(self.options.stage or ""):
+        came = stage.trains.partition(".")[0] in self.given
+        if not came and names.index(stage.name) < names.index(self.options.stage or ""):
             raise UserError(f"stage {self.options.stage!r} stands on stage {stage.name!r}, which is not trained "
                             f"yet: leave out --stage, or take its part from a model with --from")
 
