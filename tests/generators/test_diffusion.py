@@ -164,6 +164,39 @@ def test_guidance_leads_away_from_the_null_prompt():
     assert torch.allclose(less, generator.sample(32, against, [0], DiffusionOptions(steps=4, cfg_scale=2.0)))
 
 
+def test_a_guide_is_led_away_from():
+    """Networks whose predictions are linear in what they tell: guided by a guide that says 0, as one that says 3 times
+    as much; by itself, as without."""
+    generator = build(net=ConvNetConfig(), guide=ConvNetConfig(zero=True)).eval()
+    louder, plain = build().eval(), build().eval()
+    with torch.no_grad():
+        for weight in louder.net.net[-1].parameters():
+            weight.mul_(3)
+    options = DiffusionOptions(steps=4, solver="euler")
+    led = generator.sample(64, Conditioning(), [0], DiffusionOptions(steps=4, solver="euler", guide_scale=3.0))
+    assert torch.allclose(led, louder.sample(64, Conditioning(), [0], options), atol=1e-4)
+    by_itself = generator.sample(64, Conditioning(), [0], options)
+    usual = DiffusionOptions(steps=4, solver="euler", guide_scale=SMALL.guide_scale)
+    assert torch.equal(by_itself, generator.sample(64, Conditioning(), [0], usual))
+    rests = generator.sample(64, Conditioning(), [0], DiffusionOptions(steps=4, solver="euler", guide_scale=1.0))
+    assert torch.equal(rests, plain.sample(64, Conditioning(), [0], options)) and not torch.equal(rests, by_itself)
+    with pytest.raises(UserError, match="has no guide"):
+        plain.sample(32, Conditioning(), [0], DiffusionOptions(guide_scale=2.0))
+
+
+def test_the_guide_learns_beside_the_network():
+    torch.manual_seed(0)
+    generator = build(guide=ConvNetConfig(width=8))
+    batch = Batch(latents=torch.randn(4, 4, 32))
+    ((_, terms),) = DenoiseConfig().build(Parts(generator)).losses(batch, 0)
+    terms["guide"].backward()
+    assert all(weight.grad is None for weight in generator.net.parameters())
+    assert generator.guide.net[0].weight.grad.abs().sum() > 0
+    generator.net.requires_grad_(False)
+    ((_, terms),) = DenoiseConfig().build(Parts(generator)).losses(batch, 0)
+    assert set(terms) == {"guide"}
+
+
 def test_windows_at_once_are_the_windows_one_by_one(monkeypatch):
     conditioner = TempoConditioner()
     generator = build(conditioner=conditioner).eval()

@@ -6,6 +6,7 @@ One sampler for everything: what is kept, how long it is and how strongly the pr
 network's prediction (`sampling.guidance`), so that each goes with every solver.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -46,6 +47,7 @@ class DiffusionOptions:
     schedule: str = "even"  # even, karras or log-snr
     eta: float | None = None  # of ddim: 0 draws no noise while sampling, 1 as much as ddpm
     cfg_scale: float = 1.0  # above 1: the prompt steers more strongly
+    guide_scale: float | None = None  # away from the guide, if there is one: 1 leaves it out; None: as it was made for
     resamples: int = 1  # in-painting: how often each step is taken
     loop: bool = False  # the end runs into the beginning
 
@@ -53,18 +55,23 @@ class DiffusionOptions:
         check_steps(self.steps)
         check_from_zero("eta", self.eta)
         check_from_zero("cfg_scale", self.cfg_scale)
+        check_from_zero("guide_scale", self.guide_scale)
         if not 1 <= self.resamples <= 1000:
             raise UserError(f"resamples is a whole number from 1 to 1000, not {self.resamples}")
 
 
 class DiffusionConfig(GeneratorConfig):
+    of_use = frozenset({"guide", "guide_scale"})
+
     net: DenoiserConfig
+    guide: DenoiserConfig | None = None  # a smaller network that learns beside it, for sampling to be led away from
     path: Path = Angle()
     parameterisation: Parameterisation = PredictsV()
     context: int = 256  # frames that the network sees at once
     overlap: int = 64  # frames that windows share where a clip is longer
     limit: float | None = None  # bound of the predicted data, where the data are bounded
     keep_noise: bool = False  # bounding the data leaves the predicted noise alone, as diffusers' DDIM does
+    guide_scale: float = 2.0  # where there is a guide, and a sampling's options don't say
     noise: Literal["frames", "columns"] = "frames"  # a seed's noise is drawn frame by frame, or as an image of columns
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "DiffusionGenerator":
@@ -80,21 +87,23 @@ class DiffusionGenerator(Generator):
         if not isinstance(space, Continuous):
             raise UserError(f"diffusion models continuous latents; this codec makes {space}")
         self.net = config.net.build(space, conditioner)
+        self.guide = config.guide.build(space, conditioner) if config.guide else None
         if conditioner is not None and not self.net.accepts & conditioner.fills:
             raise UserError(f"{type(self.net).__name__} takes {_words(self.net.accepts)} and the conditioner gives "
                             f"{_words(conditioner.fills)}: choose a network that takes one of these")
-        if config.context % self.net.multiple_of or not 0 < config.overlap < config.context:
-            raise UserError(f"the context must be a multiple of {self.net.multiple_of} frames, with a smaller overlap; "
+        multiple = math.lcm(*(net.multiple_of for net in (self.net, self.guide) if net is not None))
+        if config.context % multiple or not 0 < config.overlap < config.context:
+            raise UserError(f"the context must be a multiple of {multiple} frames, with a smaller overlap; "
                             f"got {config.context} and {config.overlap}")
         config.parameterisation.check(config.path)
         self.config, self.space = config, space
-        self.multiple_of = self.loop_of = self.net.multiple_of
+        self.multiple_of = self.loop_of = multiple
 
     # Training and sampling share these
 
     def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning,
                net: Denoiser | None = None) -> Tensor:
-        """The network's raw output at x `[b …]`; time, α, σ `[b]`. net: a prepared copy of it."""
+        """The network's raw output at x `[b …]`; time, α, σ `[b]`. net: a prepared copy of it, or the guide."""
         a, s = spread(alpha, x), spread(sigma, x)
         entered, told = self.config.parameterisation.enter(x, time, a, s)
         told = torch.as_tensor(told, device=x.device).reshape(-1).float()
@@ -172,6 +181,11 @@ class DiffusionGenerator(Generator):
         check_led_away(conditioning.negated, options.cfg_scale)
         if self.net.accepts and options.cfg_scale != 1:
             predict = guided(predict, self.predict(self.net.null(conditioning), net), options.cfg_scale)
+        if self.guide is not None:
+            scale = self.config.guide_scale if options.guide_scale is None else options.guide_scale
+            predict = guided(predict, self.predict(conditioning, self.guide.prepared()), scale)
+        elif options.guide_scale not in (None, 1):
+            raise UserError("this model has no guide to be led away from: leave guide_scale out")
         if self.config.limit is not None:
             predict = clipping(predict, self.config.limit, self.config.keep_noise)
         together = TOGETHER.get(next(self.parameters()).device.type, TOGETHER_ELSEWHERE)

@@ -1,7 +1,7 @@
 """Denoising: the squared error of what a diffusion model's network tells, over the noise levels of its path."""
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from orchestrion.contracts import (
     Prompt,
 )
 from orchestrion.errors import UserError
+from orchestrion.objectives.guides import learners
 from orchestrion.sampling.parameterisations import Parameterisation
 from orchestrion.sampling.paths import Path, spread
 from orchestrion.sampling.weighting import Times, Weighting
@@ -36,8 +37,10 @@ class DiffusionModel(Protocol):
 
     config: Diffuses
     net: nn.Module
+    guide: nn.Module | None
 
-    def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor: ...
+    def output(self, x: Tensor, time: Tensor, alpha: Tensor, sigma: Tensor, conditioning: Conditioning,
+               net: Any = None) -> Tensor: ...
 
 
 class DenoiseConfig(ObjectiveConfig):
@@ -57,7 +60,7 @@ class Denoise(Objective):
         super().__init__()
         self.config, self.parts = config, (generator, conditioner)  # in a tuple: they are saved elsewhere
         self.codec = (codec,)
-        self.weights = {"denoise": 1.0}
+        self.weights = {"denoise": 1.0, "guide": 1.0}
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         modules = [part for part in self.parts if part is not None]
@@ -72,10 +75,14 @@ class Denoise(Objective):
         alpha, sigma = path.scales(time)
         a, s = spread(alpha, data), spread(sigma, data)
         noise = torch.randn_like(data)
-        output = model.output(a * data + s * noise, time, alpha, sigma, self._conditioning(batch, len(data)))
-        error = (output - parameterisation.target(data, noise, a, s)).square().flatten(1).mean(1)
+        x, target = a * data + s * noise, parameterisation.target(data, noise, a, s)
         weights = self.config.weighting.weigh(parameterisation, alpha, sigma)
-        yield "generator", {"denoise": (weights * error).mean()}
+        said, terms = self._conditioning(batch, len(data)), {}
+        for name, net in learners(model, "denoise").items():
+            heard = said.map(Tensor.detach) if name == "guide" else said  # the words are not read for it
+            error = (model.output(x, time, alpha, sigma, heard, net) - target).square().flatten(1).mean(1)
+            terms[name] = (weights * error).mean()
+        yield "generator", terms
 
     def _data(self, batch: Batch) -> Tensor:
         """The batch's latents, or its audio's."""

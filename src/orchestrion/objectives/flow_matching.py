@@ -23,6 +23,7 @@ from orchestrion.contracts import (
     Prompt,
 )
 from orchestrion.errors import UserError
+from orchestrion.objectives.guides import learners
 
 
 @runtime_checkable
@@ -91,18 +92,11 @@ class FlowMatching(Objective):
         x = torch.lerp(noise, data, time[:, None, None])
         said = self.said(batch.prompts, b)
         terms = {}
-        for name, net in self._learners().items():
+        for name, net in learners(self.generator[0], "velocity").items():
             heard = said.map(Tensor.detach) if said and name == "guide" else said  # the words are not read for it
             error = (self._velocity(x, time, data, keep, heard, net).float() - (data - noise)).square().mean(1)
             terms[name] = (error * ~keep).sum() / (~keep).sum()
         yield "generator", terms
-
-    def _learners(self) -> dict[str, nn.Module]:
-        """The networks that this stage trains, by the names of their losses."""
-        generator: Any = self.generator[0]
-        nets = {"velocity": generator.net, "guide": generator.guide}
-        return {name: net for name, net in nets.items()
-                if net is not None and any(weight.requires_grad for weight in net.parameters())}
 
     def _known(self, b: int, n: int, device: torch.device) -> Tensor:
         """Which frames are given, `[b n]`: none, a beginning of up to two thirds, or all but a span."""

@@ -87,9 +87,10 @@ class Start:
         objective: ObjectiveConfig
         if isinstance(generator, FlowConfig):
             objective = self._shortened(generator, steps)
-            generator = dataclasses.replace(generator, guidance=1.0, guide=None)
+            generator = dataclasses.replace(generator, guidance=1.0)
         else:
             objective = DistilConfig(steps=steps)
+        generator = dataclasses.replace(generator, guide=None)
         stage = dataclasses.replace(last, name="distil", along=(), objective=objective, crop=crop,
                                     steps=max(1, last.steps // 4), learning_rate=last.learning_rate / 4,
                                     warmup=min(last.warmup, 50))
