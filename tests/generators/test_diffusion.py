@@ -173,8 +173,18 @@ def test_a_guide_is_led_away_from():
         for weight in louder.net.net[-1].parameters():
             weight.mul_(3)
     options = DiffusionOptions(steps=4, solver="euler")
-    led = generator.sample(64, Conditioning(), [0], DiffusionOptions(steps=4, solver="euler", guide_scale=3.0))
-    assert torch.allclose(led, louder.sample(64, Conditioning(), [0], options), atol=1e-4)
+
+    def led(scale, until):
+        asked = DiffusionOptions(steps=4, solver="euler", guide_scale=scale, guide_until=until)
+        return generator.sample(64, Conditioning(), [0], asked)
+
+    assert torch.allclose(led(3.0, 1.0), louder.sample(64, Conditioning(), [0], options), atol=1e-4)
+    assert torch.equal(led(3.0, 0.0), plain.sample(64, Conditioning(), [0], options))
+    told = []
+    inner = generator.guide.forward
+    generator.guide.forward = lambda x, time, said: told.append(time[0].item()) or inner(x, time, said)
+    led(3.0, 0.5)
+    assert sorted(set(told)) == [0.75, 1.0]
     by_itself = generator.sample(64, Conditioning(), [0], options)
     usual = DiffusionOptions(steps=4, solver="euler", guide_scale=SMALL.guide_scale)
     assert torch.equal(by_itself, generator.sample(64, Conditioning(), [0], usual))

@@ -54,9 +54,12 @@ def generate(
                                                                      "the way from noise to sound (flow).")] = None,
     cfg_until: Annotated[float | None, typer.Option("--cfg-until", help="And only until this one (flow).")] = None,
     guide_scale: Annotated[float | None, typer.Option("--guide-scale", help="How far to go away from what the model's "
-                                                      "guide would do, if it has one; 1: not at all (flow).")] = None,
+                                                      "guide would do, if it has one; 1: not at all (flow, "
+                                                      "diffusion).")] = None,
     guide_from: Annotated[float | None, typer.Option("--guide-from", help="And only from this share of the way on "
                                                      "(flow).")] = None,
+    guide_until: Annotated[float | None, typer.Option("--guide-until", help="And only until this one (diffusion)."
+                                                      )] = None,
     variety: Variety = None,
     schedule: Annotated[str | None, typer.Option("--schedule", help="Of the noise levels: even, karras, log-snr or "
                                                                     "leading (diffusion).")] = None,
@@ -81,8 +84,8 @@ def generate(
                       attributes=numbers(attribute or [], "--attribute"),
                       options={"steps": steps, "solver": solver, "shift": shift, "cfg_scale": cfg_scale,
                                "cfg_from": cfg_from, "cfg_until": cfg_until, "guide_scale": guide_scale,
-                               "guide_from": guide_from, "variety": variety, "schedule": schedule, "eta": eta,
-                               "resamples": resamples, "temperature": temperature},
+                               "guide_from": guide_from, "guide_until": guide_until, "variety": variety,
+                               "schedule": schedule, "eta": eta, "resamples": resamples, "temperature": temperature},
                       device=device, dtype=dtype, best_of=best_of, rank_by=rank_by)
     with progress_bar("generating") as progress:
         made = make_files(request, progress)

@@ -28,7 +28,7 @@ from orchestrion.errors import UserError
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
 from orchestrion.sampling.clips import clip_generators, clip_noise
 from orchestrion.sampling.diffusion import Predict, Solver, add_noise, ddim, find_solver
-from orchestrion.sampling.guidance import clipping, guided, invert, keeping, resampled, slerp, windowed
+from orchestrion.sampling.guidance import clipping, guided, invert, keeping, resampled, slerp, switching, windowed
 from orchestrion.sampling.numbers import check_from_zero, check_led_away, check_steps
 from orchestrion.sampling.parameterisations import Parameterisation, Prediction, PredictsV
 from orchestrion.sampling.paths import Angle, Level, Path, spread
@@ -48,6 +48,7 @@ class DiffusionOptions:
     eta: float | None = None  # of ddim: 0 draws no noise while sampling, 1 as much as ddpm
     cfg_scale: float = 1.0  # above 1: the prompt steers more strongly
     guide_scale: float | None = None  # away from the guide, if there is one: 1 leaves it out; None: as it was made for
+    guide_until: float = 0.4  # by the steps that begin before this share of the path is gone: later it adds contrast
     resamples: int = 1  # in-painting: how often each step is taken
     loop: bool = False  # the end runs into the beginning
 
@@ -56,6 +57,7 @@ class DiffusionOptions:
         check_from_zero("eta", self.eta)
         check_from_zero("cfg_scale", self.cfg_scale)
         check_from_zero("guide_scale", self.guide_scale)
+        check_from_zero("guide_until", self.guide_until)
         if not 1 <= self.resamples <= 1000:
             raise UserError(f"resamples is a whole number from 1 to 1000, not {self.resamples}")
 
@@ -71,7 +73,7 @@ class DiffusionConfig(GeneratorConfig):
     overlap: int = 64  # frames that windows share where a clip is longer
     limit: float | None = None  # bound of the predicted data, where the data are bounded
     keep_noise: bool = False  # bounding the data leaves the predicted noise alone, as diffusers' DDIM does
-    guide_scale: float = 2.0  # where there is a guide, and a sampling's options don't say
+    guide_scale: float = 2.5  # where there is a guide, and a sampling's options don't say
     noise: Literal["frames", "columns"] = "frames"  # a seed's noise is drawn frame by frame, or as an image of columns
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "DiffusionGenerator":
@@ -183,7 +185,8 @@ class DiffusionGenerator(Generator):
             predict = guided(predict, self.predict(self.net.null(conditioning), net), options.cfg_scale)
         if self.guide is not None:
             scale = self.config.guide_scale if options.guide_scale is None else options.guide_scale
-            predict = guided(predict, self.predict(conditioning, self.guide.prepared()), scale)
+            led = guided(predict, self.predict(conditioning, self.guide.prepared()), scale)
+            predict = switching(led, predict, self.config.path.end * (1 - options.guide_until))
         elif options.guide_scale not in (None, 1):
             raise UserError("this model has no guide to be led away from: leave guide_scale out")
         if self.config.limit is not None:

@@ -37,6 +37,11 @@ def guided(prompted: Predict, unprompted: Predict, scale: float, rescale: float 
     return predict
 
 
+def switching(early: Predict, late: Predict, time: float) -> Predict:
+    """One prediction above a time of the path, where x is noisier, and another from there on."""
+    return lambda x, level: (early if level.time > time else late)(x, level)
+
+
 def clipping(predict: Predict, limit: float, keep_noise: bool = False) -> Predict:
     """The predicted data held within ± limit."""
     return lambda x, level: clipped(predict(x, level), x, level, limit, keep_noise)

@@ -3,7 +3,8 @@
     noise ── U-Net, some steps ──► mel image [b 1 f n] ── phase recovery ──► audio
 
 `paper` is the published model, its noise predicted over DDPM's linear schedule. The others predict v on a path that
-ends in pure noise, so that the network learns to make silence too (see docs/diffusion.md).
+ends in pure noise, so that the network learns to make silence too (see docs/diffusion.md). `tiny` is led away from a
+guide: an hour of training leaves its notes blurred (docs/diffusion-noise.md).
 """
 
 from orchestrion.codecs.mel import MelImageConfig
@@ -26,7 +27,9 @@ GENERATORS = {
         context=32, overlap=8),
     "tiny": DiffusionConfig(
         net=UNet2dConfig(channels=(64, 96, 128), attention=(False, True, True), layers=1, groups=16,
-                         head_width=32, patch=4), context=128, overlap=32),
+                         head_width=32, patch=4),
+        guide=UNet2dConfig(channels=(32, 48, 64), attention=(False, False, True), layers=1, groups=16, head_width=32,
+                           patch=4), context=128, overlap=32),
     "small": DiffusionConfig(
         net=UNet2dConfig(channels=(64, 128, 192, 256, 320), attention=(False, False, False, True, True),
                          head_width=64), context=256, overlap=64),

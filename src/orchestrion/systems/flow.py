@@ -2,7 +2,8 @@
 
     noise, beats ── DiT, a few steps ──► z ── spectral codec ──► audio
 
-`release` over `spectral-v3` has the settings that the bundled `piano-flow` ended with (its card tells its way).
+`release` over `spectral-v3` has the settings that the bundled `piano-flow` ended with (its card tells its way). A guide
+for a flow that is trained: `--from MODEL --set stages.flow.trains=generator.guide`.
 """
 
 from orchestrion.conditioners.metronome import MetronomeConfig
@@ -15,7 +16,7 @@ GENERATORS = {
     "nano": FlowConfig(net=DiTConfig(width=96, depth=3, heads=3), context=64, overlap=16),
     "tiny": FlowConfig(),
     "small": FlowConfig(net=DiTConfig(width=512, depth=12, heads=8), context=512, overlap=128),
-    "release": FlowConfig(),
+    "release": FlowConfig(guide=DiTConfig(width=96, depth=3, heads=3), guide_scale=2.2),
 }
 
 
