@@ -30,4 +30,4 @@ python recipes/bundle.py "$work/runs/spectral-v3/model" spectral-v3 --to "$model
 orchestrion train flow --size "$size" --from "$models/spectral-v3" --data "$work/corpora/pop909-mono" \
     -o "$work/runs/piano-flow" $short
 python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v3 --data "$data" \
-    --summary "Piano by rectified flow over spectral-v3." --defaults '{"cfg_scale": 1.5, "cfg_until": 0.2, "steps": 5}'
+    --summary "Piano by rectified flow over spectral-v3." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2, "steps": 5}'

@@ -43,4 +43,7 @@ def test_the_second_stage_follows_the_first_by_itself():
     for size in CODECS:
         first, second = rave(size).stages
         assert first.fit and first.objective.critics is None and second.objective.critics is not None
-        assert dataclasses.replace(second.objective, critics=None) == first.objective
+        # the first stage's losses go on, of less weight beside the critics in minutes (docs/rave.md)
+        weight = 0.25 if size == "tiny" else first.objective.spectral
+        assert dataclasses.replace(second.objective, critics=None) == dataclasses.replace(first.objective,
+                                                                                           spectral=weight)

@@ -16,7 +16,7 @@ GENERATORS = {
     "nano": FlowConfig(net=DiTConfig(width=96, depth=3, heads=3), context=64, overlap=16),
     "tiny": FlowConfig(),
     "small": FlowConfig(net=DiTConfig(width=512, depth=12, heads=8), context=512, overlap=128),
-    "release": FlowConfig(guide=DiTConfig(width=96, depth=3, heads=3), guide_scale=2.2),
+    "release": FlowConfig(guide=DiTConfig(width=96, depth=3, heads=3), guide_scale=1.0),  # to be asked for
 }
 
 
