@@ -10,6 +10,7 @@ from orchestrion.contracts import Batch, Continuous
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import DiTConfig, FlowConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
+from orchestrion.objectives.guides import learners
 
 
 def asked(config: FlowMatchingConfig, monkeypatch) -> torch.Tensor:
@@ -70,3 +71,12 @@ def test_the_guide_learns_beside_the_network_and_changes_nothing_for_it(trained)
         assert torch.equal(alone.net.leave.weight.grad, generator.net.leave.weight.grad)
     else:
         assert generator.net.leave.weight.grad is None
+
+
+def test_words_learn_through_a_network_that_rests():
+    conditioner: Any = torch.nn.Linear(1, 1)
+    generator: Any = FlowConfig(net=DiTConfig(width=8, depth=1, heads=1), guide=DiTConfig(width=4, depth=1, heads=1),
+                                context=4, overlap=1).build(Continuous(2, 1.0), None)
+    generator.requires_grad_(False)
+    assert set(learners(generator, conditioner, "velocity")) == {"velocity"}
+    assert not learners(generator, None, "velocity")

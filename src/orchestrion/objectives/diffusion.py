@@ -78,7 +78,7 @@ class Denoise(Objective):
         x, target = a * data + s * noise, parameterisation.target(data, noise, a, s)
         weights = self.config.weighting.weigh(parameterisation, alpha, sigma)
         said, terms = self._conditioning(batch, len(data)), {}
-        for name, net in learners(model, "denoise").items():
+        for name, net in learners(*self.parts, "denoise").items():
             heard = said.map(Tensor.detach) if name == "guide" else said  # the words are not read for it
             error = (model.output(x, time, alpha, sigma, heard, net) - target).square().flatten(1).mean(1)
             terms[name] = (weights * error).mean()

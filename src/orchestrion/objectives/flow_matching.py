@@ -92,7 +92,7 @@ class FlowMatching(Objective):
         x = torch.lerp(noise, data, time[:, None, None])
         said = self.said(batch.prompts, b)
         terms = {}
-        for name, net in learners(self.generator[0], "velocity").items():
+        for name, net in learners(self.generator[0], *self.conditioner, "velocity").items():
             heard = said.map(Tensor.detach) if said and name == "guide" else said  # the words are not read for it
             error = (self._velocity(x, time, data, keep, heard, net).float() - (data - noise)).square().mean(1)
             terms[name] = (error * ~keep).sum() / (~keep).sum()

@@ -6,9 +6,10 @@ from typing import Any
 from torch import nn
 
 
-def learners(generator: Any, name: str) -> dict[str, nn.Module]:
-    """The networks that a stage trains, by the names of their losses: the generator's `net` by `name`, and its `guide`.
-    """
+def learners(generator: Any, conditioner: nn.Module | None, name: str) -> dict[str, nn.Module]:
+    """The networks whose error a stage lowers, by the names of their losses: the generator's `net` by `name`, where it
+    or the conditioner before it is trained, and its `guide`, where that is."""
+    trained = {name: [generator.net, conditioner], "guide": [generator.guide]}
     nets = {name: generator.net, "guide": generator.guide}
-    return {name: net for name, net in nets.items()
-            if net is not None and any(weight.requires_grad for weight in net.parameters())}
+    return {name: nets[name] for name, parts in trained.items()
+            if any(weight.requires_grad for part in parts if part is not None for weight in part.parameters())}
