@@ -2,51 +2,13 @@
 
 import pytest
 import torch
+from flow_toys import Parts, Shift, peaks
 from torch import nn
 
-from orchestrion.contracts import Batch, Conditioner, Conditioning, Continuous, Prompt
+from orchestrion.contracts import Batch, Conditioning, Prompt
 from orchestrion.errors import UserError
-from orchestrion.generators.flow import DiTConfig, FlowConfig, FlowOptions
+from orchestrion.generators.flow import FlowOptions
 from orchestrion.objectives.flow_distillation import FlowDistilConfig
-
-
-class TwoPeaks(nn.Module):
-    """The velocity towards data that are ±1 with a deviation of 0.2, exact, and beside it a small network that begins
-    at zero. Words would shift it."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.correct = nn.Sequential(nn.Linear(5, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
-        nn.init.zeros_(self.correct[-1].weight), nn.init.zeros_(self.correct[-1].bias)
-
-    def forward(self, features, time, vector=None, words=None, mask=None, frames=None):
-        x = features[..., :1]
-        time = time.view(-1, 1, 1).expand(x.shape)
-        variance = (0.2 * time) ** 2 + (1 - time) ** 2
-        sign = torch.tanh(time * x / variance)  # the mean of the two peaks, by how likely each is
-        data = sign + 0.2**2 * time / variance * (x - time * sign)
-        noise = sign.neg() * time * (1 - time) / variance + x * (1 - time) / variance
-        velocity = data - noise if vector is None else data - noise + vector[:, None]
-        told = torch.cat([x, time, torch.sin(6 * time), torch.cos(6 * time), velocity], -1)
-        return velocity + self.correct(told)
-
-
-class Shift(Conditioner):
-    fills, hears, width = frozenset({"vector"}), frozenset({"shift"}), 1
-
-    def forward(self, prompts):
-        return Conditioning(vector=torch.tensor([[prompt.attributes.get("shift", 0.0)] for prompt in prompts]))
-
-
-class Parts:
-    codec = None
-
-    def __init__(self, conditioner=None):
-        self.conditioner = conditioner
-        config = FlowConfig(net=DiTConfig(width=8, depth=1, heads=1), context=8192, overlap=16)
-        self.generator = config.build(Continuous(1, 10.0), conditioner)
-        self.generator.net = TwoPeaks()
 
 
 def test_a_student_lands_in_few_steps_where_its_teacher_needs_many():
@@ -66,8 +28,7 @@ def test_a_student_lands_in_few_steps_where_its_teacher_needs_many():
     for step in range(300):
         for group in optimiser.param_groups:
             group["lr"] = 1e-2 * (1 - step / 300)
-        data = torch.where(torch.rand(64, 1, 64) < 0.5, 1.0, -1.0) + 0.2 * torch.randn(64, 1, 64)
-        ((_, losses),) = objective.losses(Batch(latents=data), step)
+        ((_, losses),) = objective.losses(Batch(latents=peaks(64, 64)), step)
         optimiser.zero_grad()
         losses["distil"].backward()
         optimiser.step()

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from orchestrion.codecs.musika import Frames, Layer, MusikaCodec, MusikaCodecConfig, Upsample
 from orchestrion.codecs.per_channel import PerChannelConfig
 from orchestrion.errors import UserError
-from orchestrion.generators.latent_gan import CriticBlock, LatentCritic, LatentGan, LatentGanConfig, Modulate, Stage
+from orchestrion.generators.latent_gan import LatentGan, LatentGanConfig, Modulate, Stage
+from orchestrion.nn.latent_critic import CriticBlock, LatentCritic
 from orchestrion.systems.system import System, SystemConfig
 
 CODEC_FILES = ("enc.h5", "dec.h5", "enc2.h5", "dec2.h5")

@@ -87,7 +87,7 @@ class FlowMatching(Objective):
         data = batch.latents
         b, _, n = data.shape
         noise = torch.randn_like(data)
-        time = torch.sigmoid(self.config.spread * torch.randn(b, device=data.device) - math.log(self.config.shift))
+        time = self._times(b, data.device)
         keep = self._known(b, n, data.device)
         x = torch.lerp(noise, data, time[:, None, None])
         said = self.said(batch.prompts, b)
@@ -97,6 +97,9 @@ class FlowMatching(Objective):
             error = (self._velocity(x, time, data, keep, heard, net).float() - (data - noise)).square().mean(1)
             terms[name] = (error * ~keep).sum() / (~keep).sum()
         yield "generator", terms
+
+    def _times(self, b: int, device: torch.device) -> Tensor:
+        return torch.sigmoid(self.config.spread * torch.randn(b, device=device) - math.log(self.config.shift))
 
     def _known(self, b: int, n: int, device: torch.device) -> Tensor:
         """Which frames are given, `[b n]`: none, a beginning of up to two thirds, or all but a span."""

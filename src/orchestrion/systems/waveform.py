@@ -7,13 +7,16 @@ its weights' layout is read by `interchange/mousai.py`. The samples are divided 
 set it to your corpus's (`--set system.codec.level=0.08`).
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from orchestrion.codecs.waveform import WaveformConfig
 from orchestrion.generators.diffusion import DiffusionConfig
+from orchestrion.nn.dit_denoiser import DiTDenoiserConfig
 from orchestrion.nn.unet1d import UNet1dConfig
 from orchestrion.nn.unet1d_denoiser import UNet1dDenoiserConfig
 from orchestrion.objectives.diffusion import DenoiseConfig
+from orchestrion.sampling.parameterisations import PredictsData
 from orchestrion.systems.system import Recipe, Stage, SystemConfig, system
 
 CODECS = {
@@ -32,6 +35,7 @@ NETS = {
     "paper": UNet1dConfig(channels=(8, 32, 64, 128, 256, 512, 512, 1024, 1024), factors=(1, 4, 4, 4, 2, 2, 2, 2, 2),
                           items=(1, 2, 2, 2, 2, 2, 2, 4, 4), attentions=(0, 0, 0, 0, 0, 1, 1, 1, 1)),
 }
+BANDED = DiTDenoiserConfig(width=512, depth=8, heads=8)
 CONTEXT = {"nano": 2**12, "tiny": 2**16, "small": 2**17, "paper": 2**18}  # samples
 STEPS = {"nano": 300, "tiny": 10_000, "small": 300_000, "paper": 1_000_000}
 BATCH = {"nano": 4, "tiny": 8, "small": 16, "paper": 32}
@@ -41,8 +45,12 @@ BATCH = {"nano": 4, "tiny": 8, "small": 16, "paper": 32}
 def waveform(size: str) -> Recipe:
     codec, context = CODECS[size], CONTEXT[size]
     generator = DiffusionConfig(net=UNet1dDenoiserConfig(levels=NETS[size]), context=context, overlap=context // 8)
+    if size == "tiny":
+        codec, context = replace(codec, bands=512), 256
+        generator = DiffusionConfig(net=BANDED, parameterisation=PredictsData(), context=context, overlap=context // 8)
+    crop = context * codec.bands / codec.sample_rate
     return Recipe(system=SystemConfig(codec=codec, generator=generator),
-                  stages=(diffusion_stage(size, context / codec.sample_rate, STEPS[size], BATCH[size]),))
+                  stages=(diffusion_stage(size, crop, STEPS[size], BATCH[size]),))
 
 
 def diffusion_stage(size: str, crop: float, steps: int, batch: int, on: Literal["audio", "latents"] = "audio",

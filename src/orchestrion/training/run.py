@@ -120,6 +120,8 @@ class Run:
         system = self.recipe.system.build()
         self.given = self.start.give(system) if self.start else frozenset()
         system.to(fabric.device).eval()
+        if "codec" not in self.given and not self._trains("codec"):  # nor does a checkpoint know what it is given here
+            system.codec.begin(self._fitting(system, self.recipe.stages[0]))
         for number, stage in enumerate(self.recipe.stages, 1):
             state = self._state(stage)
             if state.get("finished"):
@@ -309,8 +311,12 @@ class Run:
 
     def _shared_codec(self) -> SharedCodec | None:
         """The start's codec, unless this run trains it further and so makes another."""
-        trained = {name.partition(".")[0] for stage in self.recipe.stages for name in (stage.trains, *stage.along)}
-        return self.start.codec if self.start and "codec" not in trained else None
+        return self.start.codec if self.start and not self._trains("codec") else None
+
+    def _trains(self, part: str) -> bool:
+        """Whether any stage trains this part, or a part of it."""
+        return any(part == name.partition(".")[0] for stage in self.recipe.stages
+                   for name in (stage.trains, *stage.along))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
