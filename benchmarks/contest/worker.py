@@ -15,12 +15,14 @@ import traceback
 from contextlib import nullcontext
 from typing import Any
 
-from contest.pair import Tasks, find_pair
+from contest.pair import OURS, Tasks, find_pair
 
 
 def main(name: str, side: str, threads: int) -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    if side == OURS:
+        import orchestrion  # noqa: F401  before torch, as its users do: it tells torch how to ask for memory
     limit_threads(threads)
     pair, built = find_pair(name), {}
     for line in sys.stdin:

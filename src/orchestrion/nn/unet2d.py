@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from orchestrion.contracts import Conditioner, Conditioning, Continuous
 from orchestrion.errors import UserError
 from orchestrion.nn.denoiser import Denoiser, DenoiserConfig
+from orchestrion.nn.winograd import quicker
 
 HALF = torch.bfloat16
 WORTH_MERGING = 256  # pixels: for fewer, merging a doubling with its convolution costs more than it saves
@@ -125,7 +126,8 @@ class UNet2d(Denoiser):
 
     def prepared(self) -> "UNet2d":
         """A copy for many steps without gradients: weights laid out as the images are, doublings merged with the
-        convolutions that follow them, in bfloat16 where autocast asks for it (which would cast all at every step)."""
+        convolutions that follow them, in bfloat16 where autocast asks for it (which would cast all at every step), wide
+        convolutions by fewer products."""
         if torch.is_grad_enabled():
             return self
         kind = HALF if torch.is_autocast_enabled(self.conv_in.weight.device.type) else self.conv_in.weight.dtype
@@ -133,7 +135,7 @@ class UNet2d(Denoiser):
         for part in made.modules():
             if isinstance(part, Upsample):
                 part.kernel = doubling_kernel(part.conv.weight)
-        return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return quicker(made.to(memory_format=torch.channels_last))  # type: ignore[call-overload, return-value]
 
 
 class TimeEmbedding(nn.Module):
