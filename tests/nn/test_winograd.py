@@ -37,7 +37,8 @@ def test_only_what_gains_is_exchanged(monkeypatch):
     monkeypatch.setattr(winograd, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
 
     def net(dtype=torch.bfloat16):
-        return nn.Sequential(conv(256, 256, dtype), nn.Sequential(conv(256, 128, dtype), conv(256, 256, dtype, stride=2)))
+        left_alone = nn.Sequential(conv(256, 128, dtype), conv(256, 256, dtype, stride=2))
+        return nn.Sequential(conv(256, 256, dtype), left_alone)
 
     made = winograd.quicker(net())
     assert isinstance(made[0], winograd.Winograd) and type(made[1][0]) is type(made[1][1]) is nn.Conv2d

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from flow_toys import Parts, Shift, peaks
 from torch import nn
 
+from flow_toys import Parts, Shift, peaks
 from orchestrion.contracts import Batch, Conditioning, Prompt
 from orchestrion.errors import UserError
 from orchestrion.generators.flow import FlowOptions

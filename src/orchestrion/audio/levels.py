@@ -16,6 +16,7 @@ CEILING_DB = -0.3
 LOSSY_CEILING_DB = -1.0
 
 _PHASES, _TAPS = 4, 16  # four times oversampling, as ITU-R BS.1770 asks
+_PIECE = 2**15  # samples looked at together: they stay in the processor's cache
 
 
 def decibels(gain: float) -> float:
@@ -39,10 +40,12 @@ class PeakMeter:
     def hear(self, block: Tensor) -> None:
         if self._before is None:
             self._before = block.new_zeros(*block.shape[:-1], _TAPS // 2 - 1)
-        self._peak = max(self._peak, block.abs().max().item() if block.numel() else 0.0)
-        joined = torch.cat([self._before, block], dim=-1)
-        self._between(joined)
-        self._before = joined[..., -(_TAPS - 1) :].clone()
+        if block.numel():
+            self._peak = max(self._peak, _largest(block))
+        for piece in block.split(_PIECE, -1):
+            joined = torch.cat([self._before, piece], dim=-1)
+            self._between(joined)
+            self._before = joined[..., -(_TAPS - 1) :].clone()
 
     def peak(self) -> float:
         """So far, as if silence followed."""
@@ -51,7 +54,7 @@ class PeakMeter:
         return self._peak
 
     def _between(self, samples: Tensor) -> None:
-        if samples.shape[-1] < _TAPS or self._peak == 0:
+        if samples.shape[-1] < _TAPS or self._peak == 0 or _largest(samples) < 0.6 * self._peak:
             return
         starts = samples.unfold(-1, _TAPS, 1)  # a view: [... t taps], the gap in the middle of each
         half = _TAPS // 2
@@ -60,6 +63,11 @@ class PeakMeter:
         loud = torch.maximum(left, right) >= 0.6 * self._peak
         if loud.any():
             self._peak = max(self._peak, (starts[loud] @ _interpolator().to(samples)).abs().max().item())
+
+
+def _largest(samples: Tensor) -> float:
+    low, high = samples.aminmax()
+    return max(-low.item(), high.item())
 
 
 def true_peak(samples: Tensor) -> float:
