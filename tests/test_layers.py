@@ -8,7 +8,7 @@ import pytest
 import orchestrion
 
 SOURCE = Path(orchestrion.__file__).parent
-GROUND = {"errors", "storage", "config", "devices", "tempo"}  # words and writing that every layer may use
+GROUND = {"errors", "storage", "config", "devices", "memory", "tempo"}  # words and writing that every layer may use
 LAYERS = [
     {"audio"},
     {"contracts", "nn", "sampling"},

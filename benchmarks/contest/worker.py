@@ -22,7 +22,7 @@ def main(name: str, side: str, threads: int) -> None:
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if side == OURS:
-        import orchestrion  # noqa: F401  before torch, as its users do: it tells torch how to ask for memory
+        import orchestrion  # noqa: F401  as its users do: it settles how memory is asked for
     limit_threads(threads)
     pair, built = find_pair(name), {}
     for line in sys.stdin:

@@ -4,12 +4,9 @@
     oc.load("piano").generate(duration=20, seed=1).write("piano.flac")
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
-# Large tensors in pages of 2 MiB (Linux): first touching fresh memory in pages of 4 KiB costs more than most of what is
-# then done to it. torch reads this once, so it has to be set before torch is used.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+from orchestrion.memory import keep_freed
 
 __version__ = "0.1.0"
 __all__ = ["Audio", "Model", "Prompt", "__version__", "load"]
@@ -20,6 +17,8 @@ if TYPE_CHECKING:
     from orchestrion.playing import Model
 
     load = Model.load
+
+keep_freed()
 
 
 def __getattr__(name: str) -> Any:

@@ -39,8 +39,8 @@ class Winograd(nn.Module):
             return self.conv(x)
         padded, tall, wide = pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)), h // 2, w // 2
         tiles = x.new_empty(4, 4, b, tall, wide, c)
-        for row, lines in enumerate(_transformed(*_quarters(padded, 1, tall))):
-            _transformed(*_quarters(lines, 2, wide), out=tiles[row])
+        for row, lines in enumerate(_transformed(_quarters(padded, 1, tall))):
+            _transformed(_quarters(lines, 2, wide), tiles[row])
         products = torch.bmm(tiles.view(16, -1, c), self.kernel).view(4, 4, b, tall, wide, -1)
         made = x.new_empty(b, tall, 2, wide, 2, products.shape[-1])
         for row, lines in enumerate(_gathered(*products)):
@@ -55,8 +55,8 @@ def _quarters(x: Tensor, axis: int, tiles: int) -> tuple[Tensor, ...]:
     return tuple(half.narrow(axis, start, tiles) for start in (0, 1) for half in (even, odd))
 
 
-def _transformed(a: Tensor, b: Tensor, c: Tensor, d: Tensor, out: Tensor | None = None) -> tuple[Tensor, ...]:
-    into = (None,) * 4 if out is None else out
+def _transformed(places: tuple[Tensor, ...], out: Tensor | None = None) -> tuple[Tensor, ...]:
+    (a, b, c, d), into = places, (None,) * 4 if out is None else out
     return (torch.sub(a, c, out=into[0]), torch.add(b, c, out=into[1]), torch.sub(c, b, out=into[2]),
             torch.sub(b, d, out=into[3]))
 

@@ -10,7 +10,7 @@ It begins with a trained flow, its teacher, whose generator it has: after the fl
 from dataclasses import replace
 
 from orchestrion.objectives.distribution_matching import DistributionMatchingConfig
-from orchestrion.systems.flow import flow
+from orchestrion.systems.flow import GENERATORS, flow
 from orchestrion.systems.system import Recipe, system
 
 
@@ -22,5 +22,5 @@ def dmd(size: str) -> Recipe:
     objective = DistributionMatchingConfig(critic=tuple(width * m for m in (2, 3, 4, 5, 6, 6)))
     stage = replace(recipe.stages[-1], name="dmd", objective=objective, steps=steps, batch=batch, learning_rate=rate,
                     critic_rate=3 * rate, betas=(0.5, 0.98), warmup=min(50, steps // 10))
-    generator = replace(recipe.system.generator, guidance=1.0, guide=None)  # its guidance is its teacher's
+    generator = replace(GENERATORS[size], guidance=1.0, guide=None)  # its guidance is its teacher's
     return Recipe(system=replace(recipe.system, generator=generator), stages=(*recipe.stages, stage))
