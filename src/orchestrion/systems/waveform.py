@@ -12,7 +12,7 @@ from typing import Literal
 
 from orchestrion.codecs.waveform import WaveformConfig
 from orchestrion.generators.diffusion import DiffusionConfig
-from orchestrion.nn.dit_denoiser import DiTDenoiserConfig
+from orchestrion.nn.band_denoiser import BandDenoiserConfig
 from orchestrion.nn.unet1d import UNet1dConfig
 from orchestrion.nn.unet1d_denoiser import UNet1dDenoiserConfig
 from orchestrion.objectives.diffusion import DenoiseConfig
@@ -35,7 +35,7 @@ NETS = {
     "paper": UNet1dConfig(channels=(8, 32, 64, 128, 256, 512, 512, 1024, 1024), factors=(1, 4, 4, 4, 2, 2, 2, 2, 2),
                           items=(1, 2, 2, 2, 2, 2, 2, 4, 4), attentions=(0, 0, 0, 0, 0, 1, 1, 1, 1)),
 }
-BANDED = DiTDenoiserConfig(width=512, depth=8, heads=8)
+BANDED = BandDenoiserConfig()
 CONTEXT = {"nano": 2**12, "tiny": 2**16, "small": 2**17, "paper": 2**18}  # samples
 STEPS = {"nano": 300, "tiny": 10_000, "small": 300_000, "paper": 1_000_000}
 BATCH = {"nano": 4, "tiny": 8, "small": 16, "paper": 32}
