@@ -27,6 +27,7 @@ from orchestrion.objectives.flow_matching import FlowMatching, FlowMatchingConfi
 from orchestrion.sampling.solvers import even_times
 
 RUNAWAY = 100.0  # of the critic's scores, whose differences are held near 1
+LEAST = 1e-3  # way of each number, where teacher and imitator are still one and the critic's part would be none
 
 
 class DistributionMatchingConfig(FlowMatchingConfig):
@@ -90,8 +91,8 @@ class DistributionMatching(FlowMatching):
             extra = None if said.frames is None else plain.at(torch.arange(n)).frames
             yield "critic", self._contest(data, still, extra)
             away = self._away(still, data, extra).masked_fill(keep[:, None], 0)
-            lengths = [each.square().sum((1, 2), keepdim=True).sqrt() for each in (way, away)]
-            way = way + self.config.share * lengths[0] / lengths[1].clamp_min(1e-12) * away
+            theirs, own = (each.square().mean((1, 2), keepdim=True).sqrt() for each in (way, away))
+            way = way + self.config.share * theirs.clamp_min(LEAST) / own.clamp_min(1e-12) * away
         # the gradient of this is `way`, spread over all that was made
         yield "generator", {"matching": (made * way).sum() / (~keep).sum() / made.shape[1]}
 

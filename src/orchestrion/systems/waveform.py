@@ -5,6 +5,9 @@
 `paper` is the unconditional generator of audio-diffusion-pytorch's README (0.1.3, on arXiv 2301.11757), layer by layer;
 its weights' layout is read by `interchange/mousai.py`. The samples are divided by the codec's `level`, their deviation:
 set it to your corpus's (`--set system.codec.level=0.08`).
+
+`tiny` is for an hour of two cores, where that U-Net learns the music's colour and no note: its samples, of 22.05 kHz,
+are split into the bands of an MDCT, and a transformer tells what share of each is music (docs/diffusion-noise.md).
 """
 
 from dataclasses import replace
@@ -16,7 +19,6 @@ from orchestrion.nn.band_denoiser import BandDenoiserConfig
 from orchestrion.nn.unet1d import UNet1dConfig
 from orchestrion.nn.unet1d_denoiser import UNet1dDenoiserConfig
 from orchestrion.objectives.diffusion import DenoiseConfig
-from orchestrion.sampling.parameterisations import PredictsData
 from orchestrion.systems.system import Recipe, Stage, SystemConfig, system
 
 CODECS = {
@@ -35,7 +37,6 @@ NETS = {
     "paper": UNet1dConfig(channels=(8, 32, 64, 128, 256, 512, 512, 1024, 1024), factors=(1, 4, 4, 4, 2, 2, 2, 2, 2),
                           items=(1, 2, 2, 2, 2, 2, 2, 4, 4), attentions=(0, 0, 0, 0, 0, 1, 1, 1, 1)),
 }
-BANDED = BandDenoiserConfig()
 CONTEXT = {"nano": 2**12, "tiny": 2**16, "small": 2**17, "paper": 2**18}  # samples
 STEPS = {"nano": 300, "tiny": 10_000, "small": 300_000, "paper": 1_000_000}
 BATCH = {"nano": 4, "tiny": 8, "small": 16, "paper": 32}
@@ -43,14 +44,21 @@ BATCH = {"nano": 4, "tiny": 8, "small": 16, "paper": 32}
 
 @system("waveform", sizes=("nano", "tiny", "small", "paper"))
 def waveform(size: str) -> Recipe:
+    if size == "tiny":
+        return banded()
     codec, context = CODECS[size], CONTEXT[size]
     generator = DiffusionConfig(net=UNet1dDenoiserConfig(levels=NETS[size]), context=context, overlap=context // 8)
-    if size == "tiny":
-        codec, context = replace(codec, bands=512), 256
-        generator = DiffusionConfig(net=BANDED, parameterisation=PredictsData(), context=context, overlap=context // 8)
-    crop = context * codec.bands / codec.sample_rate
     return Recipe(system=SystemConfig(codec=codec, generator=generator),
-                  stages=(diffusion_stage(size, crop, STEPS[size], BATCH[size]),))
+                  stages=(diffusion_stage(size, context / codec.sample_rate, STEPS[size], BATCH[size]),))
+
+
+def banded() -> Recipe:
+    codec = WaveformConfig(sample_rate=22_050, bands=1024)
+    generator = DiffusionConfig(net=BandDenoiserConfig(), guide=BandDenoiserConfig(width=192, depth=3, heads=6),
+                                context=128, overlap=16)
+    stage = diffusion_stage("tiny", generator.context * codec.bands / codec.sample_rate, 6_000, BATCH["tiny"])
+    return Recipe(system=SystemConfig(codec=codec, generator=generator),
+                  stages=(replace(stage, learning_rate=1e-3, warmup=100, ema=0.999),))
 
 
 def diffusion_stage(size: str, crop: float, steps: int, batch: int, on: Literal["audio", "latents"] = "audio",
