@@ -1,13 +1,14 @@
-"""Does streaming through RAVE hold on to more and more memory? Resident size, minute by minute of sound.
+"""Streaming through RAVE, minute by minute of sound: does it hold on to more and more memory, and how long is a block?
 
     python benchmarks/rave_memory.py [--size tiny] [--minutes 10] [--block 2048]
 
 A causal model of random weights, through `playing.streaming.Stream` as `orchestrion transfer --stream` does. After the
-first minute nothing may be added: more than 2 MiB count as growth.
+first minute nothing may be added: more than 2 MiB count as growth. Times are of the clock, by OMP_NUM_THREADS threads.
 """
 
 import argparse
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -33,12 +34,17 @@ def main() -> int:
     model = Model(system, About(name=f"causal {args.size}"))
     stream = Stream(model, args.block)
     blocks = round(60 * model.sample_rate / args.block)
-    sizes = []
-    for _ in range(args.minutes):
+    sizes, rows = [], []
+    for minute in range(1, args.minutes + 1):
+        times = []
         for _ in range(blocks):
-            stream(0.1 * torch.randn(model.channels, args.block))
+            block = 0.1 * torch.randn(model.channels, args.block)
+            began = time.perf_counter()
+            stream(block)
+            times.append(1000 * (time.perf_counter() - began))
         sizes.append(resident())
-    print(machine(), table(("minute", "resident, MiB"), list(enumerate(sizes, 1))), sep="\n\n")
+        rows.append([minute, sizes[-1], *(torch.tensor(times).quantile(share).item() for share in (0.5, 0.99))])
+    print(machine(), table(("minute", "resident, MiB", "a block, ms", "99 % of blocks, ms"), rows), sep="\n\n")
     growth = max(sizes) - sizes[0]
     print(f"\ngrowth after the first minute: {growth:.2f} MiB over {(args.minutes - 1) * blocks} blocks")
     return int(growth > MOST)

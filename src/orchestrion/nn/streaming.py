@@ -33,7 +33,7 @@ def join(past: list[Tensor], new: list[Tensor], x: Tensor, zeros: int) -> Tensor
     """`x` behind what the call before left at this turn, or behind `zeros` at the beginning."""
     turn = len(new)
     if turn < len(past):
-        return torch.cat([past[turn], x], -1)
+        return torch.cat([past[turn], x], -1) if past[turn].shape[-1] > 0 else x
     return nn.functional.pad(x, (zeros, 0)) if zeros else x
 
 
@@ -73,7 +73,7 @@ class Weight(nn.Module):
         self.direction = nn.Parameter(value)
         if normed:
             self.gain = nn.Parameter(value.norm(dim=(1, 2), keepdim=True).clone())
-        self.kept: dict[str, tuple[object, Tensor]] = {}
+        self.kept: dict[object, tuple[object, Tensor]] = {}
 
     def forward(self) -> Tensor:
         if self.normed:
@@ -93,8 +93,8 @@ class Weight(nn.Module):
         the shelf where nothing has changed."""
         if torch.is_grad_enabled() and self.direction.requires_grad:
             return _laid_out(self(), upsampling)
-        state = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.parameters()]
-        name = f"{upsampling} {dtype} {rows}"
+        state = _state(self.direction) + (_state(self.gain) if self.normed else ())
+        name = (upsampling, dtype, rows)
         found = self.kept.get(name)
         if found is not None and found[0] == state:
             return found[1]
@@ -119,9 +119,16 @@ class Weight(nn.Module):
                                         groups)
         steps = x[:, :, 0].transpose(1, 2).contiguous()  # [b t i]
         b, t, i = steps.shape
-        covered = steps.as_strided((b, count, taps, i), (t * i, stride * i, dilation * i, 1)).reshape(b * count, -1)
+        if taps > 1 or stride > 1:
+            steps = steps.as_strided((b, count, taps, i), (t * i, stride * i, dilation * i, 1))
+        covered = steps.reshape(b * count, taps * i)
         made = nn.functional.linear(covered.to(dtype), self.ready(upsampling, dtype, rows=True))
         return made.view(b, 1, count, -1).permute(0, 3, 1, 2)
+
+
+def _state(parameter: Tensor) -> tuple[int, int]:
+    """Another one once the parameter has changed."""
+    return parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version
 
 
 def _laid_out(kernel: Tensor, upsampling: int) -> Tensor:
