@@ -31,11 +31,13 @@ class MDCT(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """audio `[… t]`, t a multiple of `bands` -> `[… bands t/bands]`."""
-        return (self._turned(audio.float().unflatten(-1, (-1, self.bands)), 1.0) @ self.cosines).mT
+        with torch.autocast(audio.device.type, enabled=False):  # bfloat16 would put noise into the quiet bands
+            return (self._turned(audio.float().unflatten(-1, (-1, self.bands)), 1.0) @ self.cosines).mT
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """`[… bands n]` -> audio `[… bands·n]`."""
-        return self._turned(coefficients.float().mT @ self.cosines, -1.0).flatten(-2)
+        with torch.autocast(coefficients.device.type, enabled=False):
+            return self._turned(coefficients.float().mT @ self.cosines, -1.0).flatten(-2)
 
     def _turned(self, frames: Tensor, way: float) -> Tensor:
         """frames `[… n bands]`: the halves on the two sides of each border, turned by the window, or (-1) back."""
