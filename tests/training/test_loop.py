@@ -45,6 +45,23 @@ def test_channels_last_trains_the_same_network():
     assert torch.allclose(trained(torch.channels_last), trained(torch.contiguous_format), atol=1e-5)
 
 
+def test_a_copy_for_inference_follows_the_training():
+    """Fused steps leave the weights' version as it was, by which such copies (`nn.half`) know that they are old."""
+    from orchestrion.nn.half import HalfCopy
+
+    torch.manual_seed(0)
+    part, copies = nn.Conv2d(3, 4, 3, padding=1), HalfCopy()
+    stage = Stage(name="squares", trains="codec", objective=NamedLossesConfig(weights={}), batch=2, steps=3, warmup=0,
+                  learning_rate=1e-2)
+    loop = Loop(make_fabric(TrainOptions(device="cpu", precision="fp32")), stage, part,
+                Squares(part, torch.contiguous_format))
+
+    before = copies.of(part).weight.clone()
+    loop.run(Images(), 3, lambda _: True)
+    assert torch.equal(copies.of(part).weight, part.weight.bfloat16())
+    assert not torch.equal(copies.of(part).weight, before)
+
+
 def test_a_gradient_is_laid_out_as_its_parameter():
     parameter, gradient = torch.zeros(4, 3, 2, 2), torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     made = laid_out(gradient, parameter)

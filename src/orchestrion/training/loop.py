@@ -84,6 +84,7 @@ class Loop:
         for group in optimiser.param_groups:
             group["lr"] = self._peak(name) * self._anneal()
         optimiser.step()
+        torch.autograd.graph.increment_version(parameters)  # fused steps don't, and copies for inference look at it
         optimiser.zero_grad(set_to_none=True)
 
     def _share(self, parameters: list[nn.Parameter]) -> None:
