@@ -39,6 +39,7 @@ def test_chunks_are_as_the_whole_but_for_a_frame_at_their_ends():
     assert (part[..., 32:-32] - whole[..., 10 * 32 : 30 * 32]).abs().max() < 1e-6
 
 
-def test_an_odd_number_of_bands_is_refused():
-    with pytest.raises(UserError, match="even number"):
-        WaveformConfig(bands=7).build()
+@pytest.mark.parametrize("bands", [7, 2_000_000])
+def test_odd_numbers_of_bands_and_too_many_are_refused(bands):
+    with pytest.raises(UserError, match="even number of them, 4096 at most"):
+        WaveformConfig(bands=bands).build()

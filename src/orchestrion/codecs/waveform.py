@@ -13,6 +13,7 @@ from orchestrion.audio.mdct import MDCT
 from orchestrion.contracts import Codec, CodecConfig, Continuous, Exact
 from orchestrion.errors import UserError
 
+MOST_BANDS = 4096  # a tenth of a second at 44.1 kHz
 QUIETEST = 1e-5  # deviation: what rounding to 16 bits leaves in an empty band
 
 
@@ -38,8 +39,8 @@ class Waveform(Codec):
     def __init__(self, config: WaveformConfig) -> None:
         if config.level <= 0:
             raise UserError(f"the level of a waveform is a deviation above 0, got {config.level}")
-        if config.bands != 1 and config.bands % 2:
-            raise UserError(f"a waveform has 1 band or an even number of them, got {config.bands}")
+        if config.bands != 1 and (config.bands % 2 or config.bands > MOST_BANDS):
+            raise UserError(f"a waveform has 1 band or an even number of them, {MOST_BANDS} at most, got {config.bands}")
         split = config.bands > 1
         space = Continuous(config.channels * config.bands, config.sample_rate / config.bands)
         super().__init__(space, config.sample_rate, config.channels, multiple_of=config.bands if split else 64,
