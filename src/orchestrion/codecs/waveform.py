@@ -40,7 +40,8 @@ class Waveform(Codec):
         if config.level <= 0:
             raise UserError(f"the level of a waveform is a deviation above 0, got {config.level}")
         if config.bands != 1 and (config.bands % 2 or config.bands > MOST_BANDS):
-            raise UserError(f"a waveform has 1 band or an even number of them, {MOST_BANDS} at most, got {config.bands}")
+            raise UserError(f"a waveform has 1 band or an even number of them, {MOST_BANDS} at most, got "
+                            f"{config.bands}")
         split = config.bands > 1
         space = Continuous(config.channels * config.bands, config.sample_rate / config.bands)
         super().__init__(space, config.sample_rate, config.channels, multiple_of=config.bands if split else 64,
