@@ -48,7 +48,7 @@ class DiffusionOptions:
     eta: float | None = None  # of ddim: 0 draws no noise while sampling, 1 as much as ddpm
     cfg_scale: float = 1.0  # above 1: the prompt steers more strongly
     guide_scale: float | None = None  # away from the guide, if there is one: 1 leaves it out; None: as it was made for
-    guide_until: float = 0.4  # by the steps that begin before this share of the path is gone: later it adds contrast
+    guide_until: float | None = None  # by the steps that begin before this share of the path is gone; None: likewise
     resamples: int = 1  # in-painting: how often each step is taken
     loop: bool = False  # the end runs into the beginning
 
@@ -63,7 +63,7 @@ class DiffusionOptions:
 
 
 class DiffusionConfig(GeneratorConfig):
-    of_use = frozenset({"guide", "guide_scale"})
+    of_use = frozenset({"guide", "guide_scale", "guide_until"})
 
     net: DenoiserConfig
     guide: DenoiserConfig | None = None  # a smaller network that learns beside it, for sampling to be led away from
@@ -74,6 +74,7 @@ class DiffusionConfig(GeneratorConfig):
     limit: float | None = None  # bound of the predicted data, where the data are bounded
     keep_noise: bool = False  # bounding the data leaves the predicted noise alone, as diffusers' DDIM does
     guide_scale: float = 2.5  # where there is a guide, and a sampling's options don't say
+    guide_until: float = 0.4  # likewise; on mel images it adds contrast where it leads longer
     noise: Literal["frames", "columns"] = "frames"  # a seed's noise is drawn frame by frame, or as an image of columns
 
     def build(self, space: Space, conditioner: Conditioner | None) -> "DiffusionGenerator":
@@ -186,7 +187,8 @@ class DiffusionGenerator(Generator):
         if self.guide is not None:
             scale = self.config.guide_scale if options.guide_scale is None else options.guide_scale
             led = guided(predict, self.predict(conditioning, self.guide.prepared()), scale)
-            predict = switching(led, predict, self.config.path.end * (1 - options.guide_until))
+            until = self.config.guide_until if options.guide_until is None else options.guide_until
+            predict = switching(led, predict, self.config.path.end * (1 - until))
         elif options.guide_scale not in (None, 1):
             raise UserError("this model has no guide to be led away from: leave guide_scale out")
         if self.config.limit is not None:

@@ -55,8 +55,8 @@ def waveform(size: str) -> Recipe:
 def banded() -> Recipe:
     codec = WaveformConfig(sample_rate=22_050, bands=1024)
     generator = DiffusionConfig(net=BandDenoiserConfig(), guide=BandDenoiserConfig(width=192, depth=3, heads=6),
-                                context=128, overlap=16)
-    stage = diffusion_stage("tiny", generator.context * codec.bands / codec.sample_rate, 6_000, BATCH["tiny"])
+                                guide_scale=2.0, guide_until=1.0, context=128, overlap=16)
+    stage = diffusion_stage("tiny", generator.context * codec.bands / codec.sample_rate, 4_500, BATCH["tiny"])
     return Recipe(system=SystemConfig(codec=codec, generator=generator),
                   stages=(replace(stage, learning_rate=1e-3, warmup=100, ema=0.999),))
 
