@@ -188,6 +188,8 @@ def test_a_guide_is_led_away_from():
     by_itself = generator.sample(64, Conditioning(), [0], options)
     usual = DiffusionOptions(steps=4, solver="euler", guide_scale=SMALL.guide_scale)
     assert torch.equal(by_itself, generator.sample(64, Conditioning(), [0], usual))
+    longer = build(net=ConvNetConfig(), guide=ConvNetConfig(zero=True), guide_until=1.0).eval()
+    assert torch.equal(longer.sample(64, Conditioning(), [0], options), led(SMALL.guide_scale, 1.0))
     rests = generator.sample(64, Conditioning(), [0], DiffusionOptions(steps=4, solver="euler", guide_scale=1.0))
     assert torch.equal(rests, plain.sample(64, Conditioning(), [0], options)) and not torch.equal(rests, by_itself)
     with pytest.raises(UserError, match="has no guide"):

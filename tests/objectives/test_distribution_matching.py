@@ -14,7 +14,7 @@ from orchestrion.objectives.distribution_matching import DistributionMatchingCon
 def taught(parts, turns, **settings):
     """The objective after so many steps. The imitator learns faster than who it imitates."""
     torch.manual_seed(1)
-    objective = DistributionMatchingConfig(beginnings=0.0, spans=0.0, **settings).build(parts)
+    objective = DistributionMatchingConfig(beginnings=0.0, spans=0.0, imitations=1, **settings).build(parts)
     optimisers = {name: torch.optim.Adam(group, 3e-3 if name == "generator" else 1e-2, betas=(0.5, 0.98))
                   for name, group in objective.groups().items()}
     for step in range(turns):
@@ -41,6 +41,12 @@ def test_a_student_makes_both_peaks_where_the_teacher_would_make_their_middle(st
     print(f"{steps} steps: off {before:.3f} -> {off():.3f}, above zero {(made > 0).float().mean():.2f}")
     assert off() < 0.35 and off() < 0.6 * before
     assert 0.35 < (made > 0).float().mean() < 0.65
+
+
+def test_the_imitator_takes_several_steps_to_one_of_the_students():
+    objective = DistributionMatchingConfig(imitations=3, critic=(8, 8, 8, 8)).build(Parts(context=64))
+    turns = [name for name, _ in objective.losses(Batch(latents=peaks(4, 64)), 0)]
+    assert turns == ["imitator"] * 3 + ["critic", "generator"]
 
 
 def test_what_is_given_stays_and_has_no_part_in_the_loss():

@@ -38,6 +38,7 @@ class DistributionMatchingConfig(FlowMatchingConfig):
     cfg_scale: float = 2.0  # of the teacher's guidance, where there are prompts,
     cfg_until: float = 0.2  # at times before this share of the way to sound
     critic: tuple[int, ...] = (96, 144, 192, 240, 288, 288)  # widths, fine to coarse
+    imitations: int = 4  # steps of the imitator for one of the student's: one that lags leads astray (DMD2, §4.2)
     share: float = 0.5  # of the critic's gradient, beside the teacher's; 0: no critic
     penalty: float = 1.0  # on the critic's slope
 
@@ -85,7 +86,8 @@ class DistributionMatching(FlowMatching):
         plain = replace(said, against=None)
         made = self.imagine(data, keep, plain)
         still = made.detach()
-        yield "imitator", {"imitator": self._imitation(still, data, keep, plain)}
+        for _ in range(self.config.imitations):
+            yield "imitator", {"imitator": self._imitation(still, data, keep, plain)}
         way = self._way(still, data, keep, said)
         if self.critic is not None:
             extra = None if said.frames is None else plain.at(torch.arange(n)).frames
