@@ -79,6 +79,10 @@ def test_guidance_is_the_teachers_alone():
 def test_what_can_not_be_taught_is_refused():
     with pytest.raises(UserError, match="few steps"):
         DistributionMatchingConfig(steps=2000).build(Parts())
+    with pytest.raises(UserError, match="above 0"):
+        DistributionMatchingConfig(first_shift=0.0).build(Parts())
+    with pytest.raises(UserError, match="at least one level"):
+        DistributionMatchingConfig(critic=()).build(Parts())
     parts = Parts()
     parts.generator = nn.Linear(1, 1)
     with pytest.raises(UserError, match="Linear"):

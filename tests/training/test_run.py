@@ -392,6 +392,7 @@ def test_from_takes_the_codec_and_drops_its_stage(tmp_path, corpus_folder, quiet
     assert all(torch.equal(before[name], after[name]) for name in before)
     with pytest.raises(UserError, match="stands on stage 'codec'"):
         train(tmp_path / "early", corpus_folder, both, quiet, TrainOptions(stage="flow", precision="fp32"))
+    assert not (tmp_path / "early").exists()
 
 
 def test_a_later_stage_alone_over_what_came_trained(tmp_path, corpus_folder, quiet):

@@ -47,6 +47,12 @@ class DistributionMatchingConfig(FlowMatchingConfig):
             raise UserError(f"distribution matching shortens a flow, and this is a {type(parts.generator).__name__}")
         if self.steps > MOST_STEPS:
             raise UserError(f"a student is taught to take few steps, {MOST_STEPS} at most, not {self.steps}")
+        if self.shift <= 0 or self.first_shift <= 0:
+            raise UserError(f"distribution matching's shift and first_shift must be above 0, got {self.shift:g} and "
+                            f"{self.first_shift:g}")
+        if self.share and not self.critic:
+            raise UserError("distribution matching's critic needs a width for at least one level, got none: give some, "
+                            "or leave it out by share=0")
         return DistributionMatching(self, parts.generator, parts.conditioner)
 
 

@@ -110,7 +110,10 @@ class Run:
         with torch.random.fork_rng(devices=[]):
             system = self.recipe.system.build()
             if self.start:
-                self.start.give(system)
+                self.given = self.start.give(system)
+            if self.options.stage:
+                for stage in self.recipe.stages[: self.recipe.stages.index(self.recipe.stage(self.options.stage))]:
+                    self._check_skipped(stage)
             for stage in self.recipe.stages:
                 system.trained(stage)
                 stage.objective.build(system)
