@@ -33,9 +33,11 @@ def faults(first_line, **environment):
 
 @pytest.mark.skipif(not keep_freed(), reason="another C library, or the environment settles it")
 def test_what_a_round_has_freed_serves_the_next():
-    fresh, kept = faults(""), faults("import orchestrion")
+    # with the thresholds that glibc starts from, held there: left alone it raises them now and then, as blocks are freed
+    fresh = faults("", MALLOC_MMAP_THRESHOLD_=str(2**17), MALLOC_TRIM_THRESHOLD_=str(2**17))
+    kept = faults("import orchestrion")
     print(f"page faults of 36 tensors of 16 MiB: {fresh}, kept {kept}")
-    assert kept < 0.2 * fresh
+    assert fresh > 36 * 4000 and kept < 0.05 * fresh
 
 
 def test_what_the_environment_says_goes_first(monkeypatch):
