@@ -33,7 +33,7 @@ def faults(first_line, **environment):
 
 @pytest.mark.skipif(not keep_freed(), reason="another C library, or the environment settles it")
 def test_what_a_round_has_freed_serves_the_next():
-    # with the thresholds that glibc starts from, held there: left alone it raises them now and then, as blocks are freed
+    # with the thresholds that glibc starts from, held there: left alone it raises them as blocks are freed
     fresh = faults("", MALLOC_MMAP_THRESHOLD_=str(2**17), MALLOC_TRIM_THRESHOLD_=str(2**17))
     kept = faults("import orchestrion")
     print(f"page faults of 36 tensors of 16 MiB: {fresh}, kept {kept}")
