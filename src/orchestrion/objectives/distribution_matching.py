@@ -79,16 +79,11 @@ class DistributionMatching(FlowMatching):
                   "imitator": list(self.imitator.parameters())}
         return groups if self.critic is None else groups | {"critic": list(self.critic.parameters())}
 
-    def said(self, prompts: list[Any], b: int) -> Conditioning:
-        """The conditioning of `b` clips, some of the prompts taken away, with what guidance leads away from."""
-        (conditioner,) = self.conditioner
-        return Conditioning() if conditioner is None else conditioner.guided(self.kept(prompts, b))
-
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         assert batch.latents is not None
         data = batch.latents
         b, _, n = data.shape
-        keep, said = self._known(b, n, data.device), self.said(batch.prompts, b)
+        keep, said = self._known(b, n, data.device), self.led(batch.prompts, b)
         plain = replace(said, against=None)
         made = self.imagine(data, keep, plain)
         still = made.detach()

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from orchestrion.contracts import Batch, Conditioner, Conditioning, Generator, Parts, Prompt
+from orchestrion.contracts import Batch, Conditioner, Conditioning, Generator, Parts
 from orchestrion.errors import UserError
 from orchestrion.objectives.distillation import MOST_STEPS
 from orchestrion.objectives.flow_matching import FlowMatching, FlowMatchingConfig, VelocityModel
@@ -63,16 +63,11 @@ class FlowDistil(FlowMatching):
     def groups(self) -> dict[str, list[nn.Parameter]]:
         return {"generator": [p for p in self.generator[0].parameters() if p.requires_grad]}
 
-    def said(self, prompts: list[Prompt], b: int) -> Conditioning:
-        """The conditioning of `b` clips, some of the prompts taken away, with what guidance leads away from."""
-        (conditioner,) = self.conditioner
-        return Conditioning() if conditioner is None else conditioner.guided(self.kept(prompts, b))
-
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         assert batch.latents is not None
         data = batch.latents
         b, _, n = data.shape
-        said, keep = self.said(batch.prompts, b), self._known(b, n, data.device)
+        said, keep = self.led(batch.prompts, b), self._known(b, n, data.device)
         # each clip at a step of its own, spread evenly over the batch
         places = (torch.randperm(b) + torch.randint(self.config.steps, ())) % self.config.steps
         errors = []

@@ -77,6 +77,11 @@ class FlowMatching(Objective):
             return None
         return conditioner(self.kept(prompts, b))
 
+    def led(self, prompts: list[Prompt], b: int) -> Conditioning:
+        """`said`, with what guidance leads away from: for those who learn from a guided teacher."""
+        (conditioner,) = self.conditioner
+        return Conditioning() if conditioner is None else conditioner.guided(self.kept(prompts, b))
+
     def kept(self, prompts: list[Prompt], b: int) -> list[Prompt]:
         """The prompts of `b` clips, some of them the null prompt instead."""
         dropped = (torch.rand(b) < self.config.dropped).tolist()
@@ -99,6 +104,7 @@ class FlowMatching(Objective):
         yield "generator", terms
 
     def _times(self, b: int, device: torch.device) -> Tensor:
+        """Of `b` clips, `[b]`."""
         return torch.sigmoid(self.config.spread * torch.randn(b, device=device) - math.log(self.config.shift))
 
     def _known(self, b: int, n: int, device: torch.device) -> Tensor:
