@@ -29,7 +29,8 @@ def main() -> None:
     parser.add_argument("--training", type=Path, help="JSON, merged into the card's training table")
     parser.add_argument("--scores", type=Path)
     parser.add_argument("--notes", type=Path)
-    parser.add_argument("--defaults", type=json.loads, default={}, help="JSON: the generator's default options")
+    parser.add_argument("--defaults", type=json.loads, default={},
+                        help="JSON: the generator's default options, beside those that its training gave it")
     given = parser.parse_args()
 
     loaded = load_model(given.model)
@@ -42,7 +43,7 @@ def main() -> None:
     training = dict(loaded.about.training) | ({"minutes": round(minutes, 1)} if minutes is not None else {})
     training |= json.loads(given.training.read_text()) if given.training else {}
     about = replace(loaded.about, name=given.name, summary=given.summary, licence=given.licence, data=given.data,
-                    training=training, defaults=given.defaults,
+                    training=training, defaults=loaded.about.defaults | given.defaults,
                     scores=json.loads(given.scores.read_text()) if given.scores else {},
                     notes=given.notes.read_text() if given.notes else "")
     folder = save_model(loaded.system, given.to / given.name, about, shared, dtype=torch.float16)

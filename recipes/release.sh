@@ -7,13 +7,13 @@ set -eu
 zip=$1
 trial=${2:-}
 if [ -n "$trial" ]; then
-    work=$trial models=$trial/models size=nano few="--limit 4" short="--set stages.0.steps=25"
+    work=$trial models=$trial/models size=nano few="--limit 4" short="--set stages.0.steps=25" brief="--set stages.apt.steps=10"
 else
-    work=. models=src/orchestrion/models size=release few="" short=""
+    work=. models=src/orchestrion/models size=release few="" short="" brief=""
 fi
 data="POP909 (MIT) played by FluidSynth with FluidR3 GM (MIT). The songs that it arranges belong to their authors."
 
-# $few and $short are several words or none
+# $few, $short and $brief are several words or none
 # shellcheck disable=SC2086
 orchestrion prepare "$zip" -o "$work/corpora/pop909-mono" --channels 1 $few
 # shellcheck disable=SC2086
@@ -31,3 +31,9 @@ orchestrion train flow --size "$size" --from "$models/spectral-v3" --data "$work
     -o "$work/runs/piano-flow" $short
 python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v3 --data "$data" \
     --summary "Piano by rectified flow over spectral-v3." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2, "steps": 5}'
+# the same network goes on as a GAN, which needs two steps
+# shellcheck disable=SC2086
+orchestrion train apt --size "$size" --from "$models/piano-flow" --stage apt --data "$work/corpora/pop909-mono" \
+    -o "$work/runs/piano-gan" $brief
+python recipes/bundle.py "$work/runs/piano-gan/model" piano-gan --to "$models" --codec spectral-v3 --data "$data" \
+    --summary "Piano in two steps: piano-flow, trained on against Musika's critic, over spectral-v3."

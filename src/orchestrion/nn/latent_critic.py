@@ -65,6 +65,13 @@ class Same(nn.Conv1d):
         return super().forward(pad(x, self.room))
 
 
+def steepness(scores: Tensor, clips: Sequence[Tensor]) -> Tensor:
+    """How steep the critic is at clips `[b d n]`, several of them, whose scores `[b]` were added: the mean square of
+    the slope, summed over them, to be held down (R1 and R2: Mescheder et al. 2018, arXiv 1801.04406)."""
+    slopes = torch.autograd.grad(scores.sum(), clips, create_graph=True)
+    return torch.stack([slope.float().square().flatten(1).sum(1).mean() for slope in slopes]).sum()
+
+
 @torch.no_grad()
 def init_he(net: nn.Module) -> None:
     """Keras' `he_uniform`, biases 0. Keras counts a transposed convolution's fan-in from its outputs."""

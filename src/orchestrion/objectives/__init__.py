@@ -1,11 +1,11 @@
 """What a stage minimises. A new objective is one file here and one line below."""
 
 from orchestrion.objectives import (
+    adversarial_flow,
     contrastive,
     diffused_codec,
     diffusion,
     distillation,
-    distribution_matching,
     flow_matching,
     heard_diffusion,
     hifigan,
@@ -19,11 +19,11 @@ from orchestrion.objectives import (
 )
 
 __all__ = [
+    "adversarial_flow",
     "contrastive",
     "diffused_codec",
     "diffusion",
     "distillation",
-    "distribution_matching",
     "flow_matching",
     "heard_diffusion",
     "hifigan",

@@ -1,12 +1,12 @@
 """The table of contents: every system is one page here and one line below."""
 
 from orchestrion.systems import (
+    apt,
     audio_diffusion,
     audioldm,
     clap,
     conditional_audio_diffusion,
     dmae,
-    dmd,
     flow,
     gan,
     hifigan,
@@ -24,12 +24,12 @@ from orchestrion.systems import (
 )
 
 __all__ = [
+    "apt",
     "audio_diffusion",
     "audioldm",
     "clap",
     "conditional_audio_diffusion",
     "dmae",
-    "dmd",
     "flow",
     "gan",
     "hifigan",
