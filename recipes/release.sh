@@ -31,9 +31,13 @@ orchestrion train flow --size "$size" --from "$models/spectral-v3" --data "$work
     -o "$work/runs/piano-flow" $short
 python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v3 --data "$data" \
     --summary "Piano by rectified flow over spectral-v3." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2, "steps": 5}'
-# the same network goes on as a GAN, which needs two steps
+# the same network goes on as a GAN, which needs two steps: quickly at first, until its clips have notes again
 # shellcheck disable=SC2086
 orchestrion train apt --size "$size" --from "$models/piano-flow" --stage apt --data "$work/corpora/pop909-mono" \
-    -o "$work/runs/piano-gan" $brief
+    -o "$work/runs/piano-gan-1" --set stages.apt.steps=200 --set stages.apt.schedule=constant \
+    --set stages.apt.learning_rate=7e-5 --set stages.apt.critic_rate=7e-5 $brief
+# shellcheck disable=SC2086
+orchestrion train apt --size "$size" --from "$work/runs/piano-gan-1" --stage apt \
+    --data "$work/corpora/pop909-mono" -o "$work/runs/piano-gan" $brief
 python recipes/bundle.py "$work/runs/piano-gan/model" piano-gan --to "$models" --codec spectral-v3 --data "$data" \
-    --summary "Piano in two steps: piano-flow, trained on against Musika's critic, over spectral-v3."
+    --summary "Piano in two steps: piano-flow, trained on as a GAN against Musika's critic, over spectral-v3."

@@ -17,10 +17,11 @@ from orchestrion.systems.system import Recipe, system
 @system("apt", sizes=("nano", "tiny", "small", "release"))
 def apt(size: str) -> Recipe:
     recipe = flow(size)
-    steps, batch, rate, width = {"nano": (200, 8, 3e-4, 32), "tiny": (3_000, 8, 1e-4, 48),
-                                 "small": (20_000, 32, 5e-5, 96), "release": (4_000, 8, 1e-4, 72)}[size]
+    steps, batch, rate, width = {"nano": (200, 8, 3e-4, 32), "tiny": (1_500, 8, 3e-5, 48),
+                                 "small": (5_000, 32, 2e-5, 96), "release": (880, 8, 1.5e-5, 72)}[size]
     objective = AdversarialFlowConfig(critic=tuple(width * m for m in (2, 3, 4, 5, 6, 6)))
+    # low rates: at 1e-4 for both the critic learnt each batch by heart, and the notes that were there went again
     stage = replace(recipe.stages[-1], name="apt", objective=objective, steps=steps, batch=batch, learning_rate=rate,
-                    critic_rate=3 * rate, betas=(0.5, 0.98), warmup=min(50, steps // 10))
+                    critic_rate=2.7 * rate, betas=(0.5, 0.98), warmup=min(20, steps // 10), ema=0.99)
     generator = replace(GENERATORS[size], guidance=1.0, guide=None)  # the critic hears the beat
     return Recipe(system=replace(recipe.system, generator=generator), stages=(*recipe.stages, stage))
