@@ -105,6 +105,7 @@ def test_a_corpus_without_captions_is_refused():
 
 def test_gradients_reach_the_words():
     made = encoder()
-    made(prompts("slow harp")).vector.sum().backward()
+    vector = made(prompts("slow harp")).vector
+    (vector * torch.linspace(-1, 1, vector.shape[-1])).sum().backward()  # of a norm's outputs the plain sum is constant
     harp = made.read("harp")[1]
-    assert made.words.weight.grad[harp].abs().sum() > 0
+    assert made.words.weight.grad[harp].abs().sum() > 1e-3
