@@ -21,7 +21,7 @@ from orchestrion.errors import UserError
 from orchestrion.nn.latent_critic import LatentCritic, steepness
 from orchestrion.objectives.distillation import MOST_STEPS
 from orchestrion.objectives.flow_matching import FlowMatching, FlowMatchingConfig, VelocityModel
-from orchestrion.sampling.solvers import even_times
+from orchestrion.sampling.solvers import euler, even_times
 
 RUNAWAY = 100.0  # of the critic's scores, whose differences are held near 1
 
@@ -85,12 +85,14 @@ class AdversarialFlow(FlowMatching):
 
     def imagine(self, data: Tensor, keep: Tensor, said: Conditioning) -> Tensor:
         """What the network makes at one of its steps, where that begins on its own way from noise: `[b d n]`."""
-        x, place = torch.randn_like(data), int(torch.randint(self.config.steps, ()))
+        place = int(torch.randint(self.config.steps, ()))
+
+        def velocity(x: Tensor, time: float) -> Tensor:
+            return self._velocity(x, x.new_full((1,), time), data, keep, said).float()
+
         with torch.no_grad():
-            for now, then in zip(self.times[:place], self.times[1:]):
-                x = x + (then - now) * self._velocity(x, x.new_full((1,), now), data, keep, said).float()
-        now = self.times[place]
-        made = x + (1 - now) * self._velocity(x, x.new_full((1,), now), data, keep, said).float()
+            x = euler(velocity, torch.randn_like(data), self.times[: place + 1])
+        made = euler(velocity, x, [self.times[place], 1.0])
         return torch.where(keep[:, None], data, made)
 
     def _contest(self, data: Tensor, made: Tensor, frames: Tensor | None) -> dict[str, Tensor]:
