@@ -20,7 +20,7 @@ from orchestrion.contracts import (
     Windowed,
 )
 from orchestrion.sampling.clips import clip_generators, clip_noise
-from orchestrion.systems.folder import About, save_model
+from orchestrion.systems.folder import About, SharedCodec, load_codec, save_model
 from orchestrion.systems.system import System, SystemConfig
 
 
@@ -106,3 +106,15 @@ def toy_system(windowed: bool = False) -> System:
 
 def toy_model_folder(folder) -> None:
     save_model(toy_system(), folder, About(name="toy", licence="MIT", data="noise", defaults={"steps": 3}))
+
+
+def shared_pair(place) -> tuple[System, SharedCodec]:
+    """In the folder `place`: a codec stored in half precision, "toy-codec", and a generator's folder that names it,
+    "toy"."""
+    codec_only = SystemConfig(codec=ToyCodecConfig()).build()
+    save_model(codec_only, place / "toy-codec", About(name="toy-codec"), dtype=torch.float16)
+    codec_system, reference = load_codec(place / "toy-codec")
+    system = toy_system()
+    system.codec.load_state_dict(codec_system.codec.state_dict())
+    save_model(system, place / "toy", About(name="toy"), codec=reference)
+    return system, reference

@@ -10,13 +10,11 @@ from orchestrion.systems import shelf
 from orchestrion.systems.folder import (
     About,
     SharedCodec,
-    load_codec,
     load_model,
     save_model,
     weights_hash,
 )
-from orchestrion.systems.system import SystemConfig
-from toys import ToyCodecConfig, toy_model_folder, toy_system
+from toys import shared_pair, toy_model_folder, toy_system
 
 
 def states_equal(one, other):
@@ -74,17 +72,6 @@ def test_a_hash_is_of_values_not_of_storage():
     assert weights_hash(state) == weights_hash({"b": state["b"].int(), "a": state["a"].float()})
     assert weights_hash(state) != weights_hash(state | {"a": state["a"] + 1})
     assert weights_hash(state) != weights_hash(state | {"a": state["a"].reshape(4, 3)})
-
-
-def shared_pair(tmp_path):
-    """A codec stored in half precision, and a generator's folder that names it."""
-    codec_only = SystemConfig(codec=ToyCodecConfig()).build()
-    save_model(codec_only, tmp_path / "toy-codec", About(name="toy-codec"), dtype=torch.float16)
-    codec_system, reference = load_codec(tmp_path / "toy-codec")
-    system = toy_system()
-    system.codec.load_state_dict(codec_system.codec.state_dict())
-    save_model(system, tmp_path / "toy", About(name="toy"), codec=reference)
-    return system, reference
 
 
 def test_a_shared_codec_is_found_beside_the_model(tmp_path):

@@ -20,6 +20,7 @@ from orchestrion.training.logs import means
 from orchestrion.training.place import alone_in
 from orchestrion.training.run import Run, TrainOptions
 from orchestrion.training.start import Start
+from toys import shared_pair
 from training.conftest import Quiet, toy_recipe
 
 FP32 = TrainOptions(precision="fp32", device="cpu")
@@ -205,6 +206,7 @@ sys.path[:0] = [{tests!r}]
 from pathlib import Path
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.training.run import Run, TrainOptions
+from toys import shared_pair
 from training.conftest import Quiet, toy_recipe
 class Loud(Quiet):
     def step(self, step, figures):
@@ -420,6 +422,13 @@ def test_a_codec_trained_further_is_saved_as_one_of_its_own(tmp_path, corpus_fol
     before = load_file(tmp_path / "codec" / "model.safetensors")
     after = weights(tmp_path / "further")
     assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_codec_that_lies_beside_the_start_alone_goes_into_the_new_model(tmp_path, monkeypatch):
+    _, reference = shared_pair(tmp_path)
+    assert Start.open(str(tmp_path / "toy")).codec is None
+    monkeypatch.setattr("orchestrion.systems.shelf.BUNDLED", tmp_path)
+    assert Start.open(str(tmp_path / "toy")).codec == reference
 
 
 def test_a_dry_run_measures_and_writes_nothing(tmp_path, monkeypatch):

@@ -268,16 +268,29 @@ def _shared(config: dict[str, Any]) -> SharedCodec | None:
     return SharedCodec(reference["shared"], reference["sha256"]) if reference else None
 
 
+def found_anywhere(reference: SharedCodec) -> bool:
+    """Whether a model in any folder finds the shared codec: it is bundled, or was downloaded."""
+    return _weights_of(reference, find_shared(reference.shared)) is not None
+
+
 def _shared_weights(reference: SharedCodec, folder: Path) -> dict[str, Tensor]:
     """Weights of the shared codec, named as in the system: `codec.…`."""
     found = find_shared(reference.shared, folder)
-    for place in found:
-        state = {k: v for k, v in _read_weights(place).items() if k.startswith("codec.")}
-        if weights_hash(state) == reference.sha256:
-            return state
+    state = _weights_of(reference, found)
+    if state is not None:
+        return state
     what = f"has other weights (at {found[0]})" if found else "is not among the bundled models"
     raise UserError(f"{folder} needs the codec {reference.shared!r} with sha256 {reference.sha256[:12]}…, "
                     f"which {what}; put that codec's folder beside it, as {folder.parent / reference.shared}")
+
+
+def _weights_of(reference: SharedCodec, places: list[Path]) -> dict[str, Tensor] | None:
+    """From the first of the places that holds that very codec."""
+    for place in places:
+        state = {k: v for k, v in _read_weights(place).items() if k.startswith("codec.")}
+        if weights_hash(state) == reference.sha256:
+            return state
+    return None
 
 
 def _check_weights(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], folder: Path) -> None:

@@ -55,12 +55,13 @@ def find_model(name: str | Path) -> Path:
     raise UserError(f"there is no model {text!r}; {did_you_mean(text, [*bundled, *aliases()])}")
 
 
-def find_shared(name: str, near: Path) -> list[Path]:
+def find_shared(name: str, near: Path | None = None) -> list[Path]:
     """Folders that may hold a model that others share: bundled, beside the folder `near`, or downloaded
     earlier."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    found = [BUNDLED / name, near.parent / name, *Path(HF_HUB_CACHE).glob(f"models--*--{name}/snapshots/*")]
+    beside = [near.parent / name] if near else []
+    found = [BUNDLED / name, *beside, *Path(HF_HUB_CACHE).glob(f"models--*--{name}/snapshots/*")]
     return [folder for folder in found if (folder / CONFIG).is_file()]
 
 

@@ -17,7 +17,7 @@ from orchestrion.generators.diffusion import DiffusionConfig
 from orchestrion.generators.flow import FlowConfig, FlowOptions
 from orchestrion.objectives.distillation import DistilConfig
 from orchestrion.objectives.flow_distillation import FlowDistilConfig
-from orchestrion.systems.folder import SharedCodec, load_codec, load_model
+from orchestrion.systems.folder import SharedCodec, found_anywhere, load_codec, load_model
 from orchestrion.systems.shelf import HUB, bundled_models, find_model
 from orchestrion.systems.system import Recipe, Stage, System
 from orchestrion.training.checkpoint import load_checkpoint
@@ -45,7 +45,9 @@ class Start:
         shared = loaded.shared_codec
         if shared is None and loaded.system.generator is None and (
                 name.startswith(HUB) or place in bundled_models().values()):
-            shared = load_codec(place)[1]  # any other codec goes into the new model whole: nobody else has it
+            shared = load_codec(place)[1]
+        elif shared is not None and not found_anywhere(shared):
+            shared = None  # a codec that lies beside its model alone goes into the new one whole, as one's own does
         return cls(loaded.system, shared, place, run, loaded.about.defaults)
 
     def adopt(self, recipe: Recipe) -> Recipe:
