@@ -206,7 +206,6 @@ sys.path[:0] = [{tests!r}]
 from pathlib import Path
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.training.run import Run, TrainOptions
-from toys import shared_pair
 from training.conftest import Quiet, toy_recipe
 class Loud(Quiet):
     def step(self, step, figures):
