@@ -219,6 +219,9 @@ class Codec(nn.Module):
         batches: audio `[b c t]`.
         """
 
+    def begin_decoder(self, batches: Iterable[Tensor]) -> None:
+        """The same for a new decoder behind an encoder that is trained and stays."""
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> None:
         """Set what can only be known after training: here the mean and deviation of the latents.

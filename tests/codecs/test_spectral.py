@@ -1,7 +1,10 @@
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
-from orchestrion.codecs.spectral import SpectralCodecConfig, from_middle_side, to_middle_side
+from orchestrion.codecs.spectral import SpectralCodecConfig, from_middle_side, full_scale, to_middle_side, turning_error
 from orchestrion.errors import UserError
 from orchestrion.objectives.reconstruction import ReconstructionConfig
 from orchestrion.systems.spectral import CODECS
@@ -17,10 +20,11 @@ def test_middle_and_side_are_the_mono_mix_and_come_back():
     assert torch.allclose(from_middle_side(to_middle_side(audio)), audio, atol=1e-6)
 
 
-@pytest.mark.parametrize(("channels", "griffin_lim"), [(1, 0), (2, 0), (1, 2), (2, 1)])
-def test_chunks_with_context_decode_to_the_same_samples_as_the_whole(channels, griffin_lim):
+@pytest.mark.parametrize(("channels", "griffin_lim", "decoder_size"),
+                         [(1, 0, 0), (2, 0, 0), (1, 2, 0), (2, 1, 0), (1, 0, 4096), (2, 1, 4096), (1, 0, 8192)])
+def test_chunks_with_context_decode_to_the_same_samples_as_the_whole(channels, griffin_lim, decoder_size):
     config = SpectralCodecConfig(channels=channels, latents=8, width=32, depth=3, deep_width=48, deep_depth=2,
-                                 griffin_lim=griffin_lim)
+                                 griffin_lim=griffin_lim, decoder_size=decoder_size)
     codec = config.build().eval()
     latents, context = torch.randn(1, 8, 90), codec.chunking.context
     whole = codec.decode(latents)
@@ -45,20 +49,21 @@ def test_odd_lengths_are_padded_and_trimmed():
 def test_sine_levels_enter_at_their_amplitude():
     codec = SpectralCodecConfig(channels=1).build()
     time = torch.arange(2048 * 8)
-    spectrum = codec.stft(torch.cos(2 * torch.pi * 50 * time / 2048)[None]) / codec.full_scale
+    spectrum = codec.stft(torch.cos(2 * torch.pi * 50 * time / 2048)[None]) / full_scale(codec.stft)
     assert spectrum[0, 8, 50].abs().item() == pytest.approx(1, rel=1e-3)
 
 
-@pytest.mark.parametrize("change", [{"channels": 3}, {"stride": 3}])
+@pytest.mark.parametrize("change", [{"channels": 3}, {"stride": 3}, {"decoder_size": 3000}, {"decoder_size": 16384}])
 def test_configurations_without_sense_are_refused(change):
     with pytest.raises(UserError):
         SpectralCodecConfig(**change).build()
 
 
-def test_components_explain_most_before_any_training():
+@pytest.mark.parametrize("decoder_size", [0, 4096])
+def test_components_explain_most_before_any_training(decoder_size):
     """Notes are few components: with as many latents as there are, the beginning is nearly exact in level."""
     torch.manual_seed(0)
-    codec = NANO.build()
+    codec = replace(NANO, decoder_size=decoder_size).build()
     clips = [torch.from_numpy(pluck_tune(1.5, seed=i)[None, :, : 2048 * 32]) for i in range(3)]
 
     def error():
@@ -67,6 +72,30 @@ def test_components_explain_most_before_any_training():
     before = error()
     codec.begin(clips)
     assert error() < 0.3 * before
+
+
+def test_phases_that_turn_as_the_true_ones_cost_nothing_wherever_they_begin():
+    """One minus the cosine of a steady error of the turning; that of phases without any relation is 1."""
+    torch.manual_seed(0)
+    clip = torch.from_numpy(pluck_tune(1.5)[None, :1, : 2048 * 32])
+    codec = SpectralCodecConfig(channels=1, latents=8, width=8, depth=2, deep_width=8, deep_depth=1,
+                                decoder_size=4096).build()
+    truth, weights = codec._spectrum(clip, codec.made), codec.importance
+    frames = torch.arange(truth.shape[2])[:, None]
+    assert turning_error(truth, truth.angle() + 1.3, weights) < 1e-5
+    drifting = turning_error(truth, truth.angle() + 0.2 * frames, weights)
+    assert drifting.item() == pytest.approx((2 - math.cos(0.2) - math.cos(0.8)) / 3, abs=1e-4)
+    assert turning_error(truth, 2 * math.pi * torch.rand(truth.shape), weights).item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_steady_tone_looks_the_same_in_every_latents_frames(place):
+    """By the decoder's clock, at a bin whose clock repeats with the latents."""
+    codec = SpectralCodecConfig(channels=1, latents=8, width=8, depth=2, deep_width=8, deep_depth=1,
+                                decoder_size=4096).build()
+    time = torch.arange(2048 * 8)
+    spectrum = codec.made(torch.cos(2 * torch.pi * 100 * time / 4096)[None])[0, 4 + place :: 2, 99:102][:4]
+    assert spectrum.angle().sub(spectrum[0].angle()).abs().max() < 1e-3
 
 
 def test_overfits_one_clip():
@@ -98,13 +127,14 @@ def test_overfits_one_clip():
     assert after < 0.5 * distance(other)
 
 
-@pytest.mark.parametrize(("channels", "griffin_lim"), [(1, 0), (2, 0), (1, 2), (2, 2)])
-def test_playing_sounds_as_training_does(channels, griffin_lim):
+@pytest.mark.parametrize(("channels", "griffin_lim", "decoder_size"),
+                         [(1, 0, 0), (2, 0, 0), (1, 2, 0), (2, 2, 0), (1, 0, 4096), (2, 2, 4096)])
+def test_playing_sounds_as_training_does(channels, griffin_lim, decoder_size):
     """Without gradients the spectra are made in blocks, and matrix products are padded: the same samples, at
     lengths that are no multiple of a block's too; in half precision, at -40 dB."""
     torch.manual_seed(0)
     codec = SpectralCodecConfig(channels=channels, latents=16, width=32, depth=2, deep_width=48, deep_depth=1,
-                                griffin_lim=griffin_lim).build()
+                                griffin_lim=griffin_lim, decoder_size=decoder_size).build()
     clip = torch.from_numpy(pluck_tune(2.0)[None, :channels])
     codec.eval().begin([clip])
     latents = codec.encode(clip)

@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from orchestrion.codecs.spectral import SpectralCodecConfig
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.errors import UserError
 from orchestrion.objectives.reconstruction import ReconstructionConfig
+from orchestrion.systems.folder import load_model
 from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
 from orchestrion.training.logs import means
 from orchestrion.training.place import alone_in
@@ -421,6 +423,41 @@ def test_a_codec_trained_further_is_saved_as_one_of_its_own(tmp_path, corpus_fol
     before = load_file(tmp_path / "codec" / "model.safetensors")
     after = weights(tmp_path / "further")
     assert before.keys() == after.keys() and any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_new_decoder_over_an_encoder_that_stays(tmp_path, corpus_folder, quiet):
+    """Of another window and width: begun from the corpus, trained, and all but it left as it came."""
+    codec = SpectralCodecConfig(sample_rate=8000, channels=1, latents=8, size=256, hop=64, width=16, depth=2,
+                                deep_width=16, deep_depth=1, phase_bins=32)
+    (stage,) = toy_recipe(6).stages
+    recipe = dataclasses.replace(toy_recipe(6), system=dataclasses.replace(toy_recipe().system, codec=codec))
+    train(tmp_path / "codec", corpus_folder, recipe, quiet)
+    start = Start.open(str(tmp_path / "codec"))
+
+    def wanted(trains, **settings):
+        system = dataclasses.replace(recipe.system, codec=dataclasses.replace(codec, **settings))
+        return dataclasses.replace(recipe, system=system,
+                                   stages=(dataclasses.replace(stage, trains=trains, fit=False),))
+
+    other = wanted("codec.decoder", decoder_size=512, decoder_width=24)
+    train(tmp_path / "parts", corpus_folder, other, StopAt(3), start=start)
+    train(tmp_path / "parts", corpus_folder, other, quiet, start=start)
+    train(tmp_path / "new", corpus_folder, other, quiet, start=start)
+    before, after, parts = (weights(tmp_path / name) for name in ("codec", "new", "parts"))
+    assert all(torch.equal(after[name], parts[name]) for name in after)
+    kept = {name for name in before if not name.startswith("codec.decoder.")}
+    assert kept and all(torch.equal(before[name], after[name]) for name in kept)
+    assert after["codec.decoder.linear.weight"].shape == (2 * 257, 8)
+    corpus = Corpus.open(corpus_folder)
+    clip = torch.from_numpy(corpus.read(corpus.pieces[0], 0, 8000))[None]
+    old, new = (codec.eval()(clip).losses["magnitude"]
+                for codec in (start.source.codec, load_model(tmp_path / "new" / "model").system.codec))
+    assert new < 1.2 * old
+    with pytest.raises(UserError, match="no stage trains it"):
+        train(tmp_path / "other", corpus_folder, wanted("codec", decoder_size=512), quiet, start=start)
+    with pytest.raises(UserError, match=r"isn't of the make .*encoder"):
+        train(tmp_path / "other", corpus_folder, wanted("codec.decoder", width=24), quiet, start=start)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_codec_that_lies_beside_the_start_alone_goes_into_the_new_model(tmp_path, monkeypatch):

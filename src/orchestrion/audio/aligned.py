@@ -12,17 +12,23 @@ from torch import Tensor, nn
 
 
 class AlignedSTFT(nn.Module):
-    """size: window in samples; hop must divide it, and 2·hop too, so that the clock repeats every size/hop frames."""
+    """size: window in samples; hop must divide it, and 2·hop too, so that the clock repeats every size/hop frames.
+
+    period: frames after which the clock repeats, where that should be a part of size/hop: bins between those whose
+    clock does are counted by the one below.
+    """
 
     window: Tensor
     synthesis: Tensor
     squares: Tensor
     clock: Tensor
 
-    def __init__(self, size: int, hop: int) -> None:
+    def __init__(self, size: int, hop: int, period: int = 0) -> None:
         super().__init__()
         if size % (2 * hop):
             raise ValueError(f"a window of {size} samples is no even multiple of the hop of {hop}")
+        if period and size // hop % period:
+            raise ValueError(f"a clock of {size // hop} frames can't repeat every {period}")
         self.size, self.hop = size, hop
         self.ratio = size // hop
         self.margin = (size - hop) // 2
@@ -33,7 +39,8 @@ class AlignedSTFT(nn.Module):
         self.register_buffer("synthesis", window.view(self.ratio, hop) / steady, persistent=False)
         self.register_buffer("squares", squares / steady, persistent=False)
         frames, bins = torch.arange(self.ratio), torch.arange(size // 2 + 1)
-        turns = (frames[:, None] * bins / self.ratio) % 1.0
+        counted = bins - bins % (self.ratio // period) if period else bins
+        turns = (frames[:, None] * counted / self.ratio) % 1.0
         shift = bins * (self.margin / size)  # the first frame starts `margin` samples before the signal
         phase = 2 * torch.pi * (turns - shift)
         self.register_buffer("clock", torch.polar(torch.ones_like(phase), phase), persistent=False)

@@ -39,7 +39,9 @@ class SpectralCodecConfig(CodecConfig):
     size: int = 2048  # window, samples
     hop: int = 512  # samples
     stride: int = 4  # frames per latent
+    decoder_size: int = 0  # window of the spectra that the decoder makes, its hop in proportion; 0: as `size`
     width: int = 384  # at frame rate
+    decoder_width: int = 0  # the decoder's; 0: as `width`
     depth: int = 6  # blocks at frame rate, in the decoder; the encoder has half as many
     deep_width: int = 512  # at latent rate
     deep_depth: int = 4
@@ -47,6 +49,15 @@ class SpectralCodecConfig(CodecConfig):
     phase_bins: int = 256  # bins whose phase the encoder sees
     noise: float = 0.1  # added to the unit-variance latents in training, so that finer detail isn't relied on
     griffin_lim: int = 0  # steps after the decoder that bring the lower bins' phases to agree, in training too
+
+    @property
+    def made_size(self) -> int:
+        return self.decoder_size or self.size
+
+    @property
+    def made_stride(self) -> int:
+        """Frames of the decoder's per latent."""
+        return self.stride * self.size // self.made_size
 
     def build(self) -> "SpectralCodec":
         return SpectralCodec(self)
@@ -59,81 +70,107 @@ class SpectralCodec(Codec):
         if config.channels not in (1, 2):
             raise UserError(f"the spectral codec makes 1 or 2 channels, not {config.channels}")
         frame = config.hop * config.stride
-        if config.stride % (config.size // config.hop):
+        overlap = config.size // config.hop
+        if config.stride % overlap:
             raise UserError("the spectral codec's stride must be a multiple of size / hop, so that latents "
                             f"share one clock; got stride {config.stride}, {config.size} / {config.hop}")
+        size = config.made_size
+        if size % (2 * LOWER * overlap) or frame % (size // overlap) or overlap % min(overlap, config.made_stride):
+            raise UserError(f"the spectral codec's decoder can't make spectra of {size} samples, {overlap} of which "
+                            f"overlap, for latents of {frame} samples: give a power of two times {config.size}")
         encoder, decoder = Encoder(config), Decoder(config)
         super().__init__(Continuous(config.latents, config.sample_rate / frame), config.sample_rate,
                          config.channels, multiple_of=frame, chunking=Exact(decoder.context))
         self.config, self.encoder, self.decoder = config, encoder, decoder
         self.stft = AlignedSTFT(config.size, config.hop)
-        self.lower = AlignedSTFT(config.size // LOWER, config.hop // LOWER)  # on the same clock, bin by bin
-        self.full_scale = config.size / 4  # what a full-scale sine gives in its bin, by a Hann window
-        hertz = torch.linspace(0, config.sample_rate / 2, config.size // 2 + 1)
-        weights = 1 / (hertz + 500)  # about the density of musical pitches above 500 Hz
-        self.register_buffer("importance", weights / weights.mean(), persistent=False)
+        hop, overlap = config.made_size // overlap, min(overlap, config.made_stride)
+        self.made = AlignedSTFT(config.made_size, hop, period=overlap)
+        self.lower = AlignedSTFT(config.made_size // LOWER, hop // LOWER)  # the same frames, bin by bin
+        self.register_buffer("importance", importance(config.sample_rate, config.made_size), persistent=False)
 
     def analyse(self, audio: Tensor) -> Tensor:
-        return self.encoder(self._spectrum(audio))
+        return self.encoder(self._spectrum(audio, self.stft))
 
     def synthesise(self, latents: Tensor, rng: torch.Generator | None = None, options: object = None) -> Tensor:
         if torch.is_grad_enabled():
             return self._sound(*self.decoder(latents))
         spectra = (torch.complex(magnitude * angle.cos(), magnitude * angle.sin())  # twice as fast as torch.polar
                    for magnitude, angle in self._polar(latents))
-        audio = self.stft.join(self._agreed(spectra))
+        audio = self.made.join(self._agreed(spectra))
         return from_middle_side(rearrange(audio, "(b c) t -> b c t", c=self.channels))
 
     def _polar(self, latents: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """latents `[b d n]` -> magnitudes and phases `[b·c n·stride f]` for `join`, in blocks that a CPU's cache holds:
-        here numbers are many and the work on each is little."""
+        """latents `[b d n]` -> magnitudes and phases `[b·c n·stride f]` for `join`, in blocks that a CPU's cache
+        holds: here numbers are many and the work on each is little."""
         whole = self.decoder.parts(latents)
-        turns, floor = self.stft.angles(AT_ONCE), FLOOR * self.full_scale
+        turns, scale = self.made.angles(AT_ONCE), full_scale(self.made)
         for direct, more, phase in zip(*(part.split(AT_ONCE, 2) for part in whole)):
-            amplitude = (direct + more).clamp_(max=LOUDEST).exp_().mul_(self.full_scale)
-            magnitude = nn.functional.softshrink(amplitude, floor)  # less the floor, at least nought: in one pass
+            amplitude = (direct + more).clamp_(max=LOUDEST).exp_().mul_(scale)
+            magnitude = nn.functional.softshrink(amplitude, FLOOR * scale)  # less the floor, at least 0: in one pass
             yield magnitude.flatten(0, 1), (phase + turns[: phase.shape[2]]).flatten(0, 1)
 
     def forward(self, audio: Tensor) -> Reconstruction:
         """Also `magnitude`: the L1 distance of the decoder's log magnitudes from the true ones, lower bins weighing
-        more (what is heard of them depends on the phases too, and teaches slowly). `power`: how far the latents exceed
-        unit variance, to keep them from outgrowing the noise."""
-        spectrum = self._spectrum(self.pad(audio))
-        latents = self.encoder(spectrum)
+        more (what is heard of them depends on the phases too, and teaches slowly). `turning`: see `turning_error`, of
+        the bins whose phases are made to agree. `power`: how far the latents exceed unit variance, to keep them from
+        outgrowing the noise."""
+        padded = self.pad(audio)
+        latents = self.analyse(padded)
         level, phase = self.decoder(latents + self.config.noise * torch.randn_like(latents))
-        losses = {"magnitude": ((level - log_level(spectrum)).abs() * self.importance).mean(),
+        truth, lower = self._spectrum(padded, self.made), self.lower.size // 2 + 1
+        losses = {"magnitude": ((level - log_level(truth)).abs() * self.importance).mean(),
+                  "turning": turning_error(truth[..., :lower], phase[..., :lower].float(), self.importance[:lower]),
                   "power": (latents.square().mean((0, 2)) - 1).relu().mean()}
         return Reconstruction(self._sound(level, phase)[..., : audio.shape[-1]], latents, losses)
 
     @torch.no_grad()
     def begin(self, batches: Iterable[Tensor]) -> None:
-        """Sets the linear paths to the principal components of the log magnitudes, lower bins weighing more."""
-        stride, scale = self.config.stride, self.importance.sqrt()
-        rows = torch.cat([rearrange(log_level(self._spectrum(self.pad(audio))) * scale,
-                                    "b c (n s) f -> (b n) (s c f)", s=stride) for audio in batches])
+        """Sets the linear paths: the encoder's to the principal components of the log magnitudes, lower bins weighing
+        more, the decoder's to what the latents then tell of its own (of the same spectra: the same components)."""
+        clips = [self.pad(audio) for audio in batches]
+        scale = importance(self.sample_rate, self.config.size).to(clips[0].device).sqrt()
+        rows = torch.cat([in_rows(log_level(self._spectrum(audio, self.stft)) * scale, self.config.stride)
+                          for audio in clips])
         mean = rows.mean(0)
         found = min(self.config.latents, len(rows) - 1)  # a very short corpus has fewer components
         _, _, components = torch.pca_lowrank(rows - mean, found, center=False, niter=4)
         others = nn.functional.normalize(torch.randn(rows.shape[1], self.config.latents - found), dim=0)
-        components = torch.cat([components, others], 1)
-        deviation = ((rows - mean) @ components).std(0).clamp_min(1e-3)
-        scale = scale.repeat(stride * self.channels)
-        self.encoder.linear.weight.copy_((components / deviation).T * scale)
-        self.encoder.linear.bias.copy_(-mean @ components / deviation)
-        self.decoder.linear.weight.copy_(components * deviation / scale[:, None])
-        self.decoder.linear.weight[:, found:] = 0
-        self.decoder.linear.bias.copy_(mean / scale)
+        components = torch.cat([components, others.to(rows)], 1)
+        directions = components / ((rows - mean) @ components).std(0).clamp_min(1e-3)
+        self.encoder.linear.weight.copy_(directions.T * scale.repeat(self.config.stride * self.channels))
+        self.encoder.linear.bias.copy_(-mean @ directions)
+        del rows
+        self.begin_decoder(clips, found)
 
-    def _spectrum(self, audio: Tensor) -> Tensor:
+    @torch.no_grad()
+    def begin_decoder(self, batches: Iterable[Tensor], known: int | None = None) -> None:
+        """Sets the decoder's linear path to the least squares of its log magnitudes by the latents, or by the first so
+        many that are known."""
+        count, total = 0, torch.zeros((), dtype=torch.float64)
+        product = total
+        for audio in batches:
+            padded = self.pad(audio)
+            z = rearrange(self.analyse(padded), "b d n -> (b n) d")[:, :known].double()
+            level = in_rows(log_level(self._spectrum(padded, self.made)), self.config.made_stride)
+            both = torch.cat([z, level.double()], 1)
+            count, total, product = count + len(z), both.sum(0) + total, z.T @ both + product
+        latents, mean = len(product), total / count
+        spread = product - count * torch.outer(mean[:latents], mean)  # of the latents by all
+        weight = torch.linalg.pinv(spread[:, :latents], hermitian=True) @ spread[:, latents:]
+        self.decoder.linear.weight.zero_()
+        self.decoder.linear.weight[:, :latents] = weight.T
+        self.decoder.linear.bias.copy_(mean[latents:] - mean[:latents] @ weight)
+
+    def _spectrum(self, audio: Tensor, stft: AlignedSTFT) -> Tensor:
         """audio `[b c t]` -> complex `[b c n f]` of middle and side, a full-scale sine being 1."""
-        spectrum = self.stft(rearrange(to_middle_side(audio), "b c t -> (b c) t")) / self.full_scale
+        spectrum = stft(rearrange(to_middle_side(audio), "b c t -> (b c) t")) / full_scale(stft)
         return rearrange(spectrum, "(b c) n f -> b c n f", c=self.channels)
 
     def _sound(self, level: Tensor, phase: Tensor) -> Tensor:
         # fp32: sums of many bins in bf16 would hiss
-        magnitude = (level.float().clamp(max=LOUDEST).exp() - FLOOR).relu() * self.full_scale
-        spectrum = torch.polar(magnitude, phase.float() + self.stft.angles(phase.shape[2]))
-        audio = self.stft.join(self._agreed([spectrum.flatten(0, 1)]))
+        magnitude = (level.float().clamp(max=LOUDEST).exp() - FLOOR).relu() * full_scale(self.made)
+        spectrum = torch.polar(magnitude, phase.float() + self.made.angles(phase.shape[2]))
+        audio = self.made.join(self._agreed([spectrum.flatten(0, 1)]))
         return from_middle_side(rearrange(audio, "(b c) t -> b c t", c=self.channels))
 
     def _agreed(self, spectra: Iterable[Tensor]) -> Iterable[Tensor]:
@@ -181,19 +218,20 @@ class Decoder(nn.Module):
 
     def __init__(self, config: SpectralCodecConfig) -> None:
         super().__init__()
-        self.channels, self.stride = config.channels, config.stride
+        self.channels, self.stride = config.channels, config.made_stride
+        width = config.decoder_width or config.width
         self.enter = nn.Conv1d(config.latents, config.deep_width, 3, padding=1)
         self.deep = ConvNeXtStack(config.deep_width, config.expansion * config.deep_width, config.deep_depth)
-        self.up = nn.Linear(config.deep_width, config.stride * config.width)
-        self.frames = ConvNeXtStack(config.width, config.expansion * config.width, config.depth)
-        self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.leave = nn.Linear(config.width, 2 * config.channels * (config.size // 2 + 1))
+        self.up = nn.Linear(config.deep_width, config.made_stride * width)
+        self.frames = ConvNeXtStack(width, config.expansion * width, config.depth)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.leave = nn.Linear(width, 2 * config.channels * (config.made_size // 2 + 1))
         nn.init.zeros_(self.leave.weight.view(2, -1)[0])
-        self.linear = Fixed(config.latents, config.stride * config.channels * (config.size // 2 + 1))
+        self.linear = Fixed(config.latents, config.made_stride * config.channels * (config.made_size // 2 + 1))
         self.linear.bias.fill_(-7.0)  # until `begin`: the level of quiet music
         frames = config.size // config.hop  # that a window overlaps; each step of Griffin-Lim goes there and back
         reach = self.frames.reach + frames + 2 * (frames - 1) * config.griffin_lim
-        self.context = 1 + self.deep.reach + -(-reach // config.stride)
+        self.context = 1 + self.deep.reach + -(-reach // config.made_stride)
 
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         direct, level, phase = self.parts(latents)
@@ -241,6 +279,40 @@ def spectra(layer: "nn.Linear | Fixed", x: Tensor, count: int) -> Tensor:
         weight, bias = pad(weight, (0, 0, 0, -bins % 8)), pad(bias, (0, -bins % 8))
     made = nn.functional.linear(x.contiguous(), weight.flatten(0, 1), bias.flatten())
     return made.float().unflatten(-1, (count, -1))[..., :bins]
+
+
+def in_rows(level: Tensor, stride: int) -> Tensor:
+    """`[b c n·stride f]` -> what a latent stands for, `[b·n stride·c·f]`."""
+    return rearrange(level, "b c (n s) f -> (b n) (s c f)", s=stride)
+
+
+def importance(sample_rate: int, size: int) -> Tensor:
+    """Weights `[f]` of a spectrum's bins, of mean 1: about the density of musical pitches above 500 Hz."""
+    weights = 1 / (torch.linspace(0, sample_rate / 2, size // 2 + 1) + 500)
+    return weights / weights.mean()
+
+
+def full_scale(stft: AlignedSTFT) -> float:
+    """What a full-scale sine gives in its bin, by a Hann window."""
+    return stft.size / 4
+
+
+def turning_error(truth: Tensor, phase: Tensor, weights: Tensor) -> Tensor:
+    """How wrongly phases `[b c n f]` turn beside those of `truth`, complex `[b c n f]`: one minus the cosine of the
+    error of their change from frame to frame, over four frames and from bin to bin, the mean of the three (after the
+    losses of APNet, Ai & Ling 2023, arXiv 2305.07952, by another distance). Bins weigh by `weights` `[f]` and the root
+    of their magnitude. Where a phase begins isn't asked for: notes are heard by how partials go on.
+    """
+    error = torch.polar(torch.ones_like(phase), phase - truth.angle())
+    weight = truth.abs().sqrt() * weights
+    terms = []
+    for axis, step in ((2, 1), (2, 4), (3, 1)):
+        count = error.shape[axis] - step
+        if count > 0:
+            before, after = (error.narrow(axis, start, count) for start in (0, step))
+            heavy = (weight.narrow(axis, 0, count) * weight.narrow(axis, step, count)).sqrt()
+            terms.append(((1 - (after * before.conj()).real) * heavy).sum() / heavy.sum().clamp_min(1e-9))
+    return torch.stack(terms).mean()
 
 
 def log_level(spectrum: Tensor) -> Tensor:

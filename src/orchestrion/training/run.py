@@ -111,6 +111,10 @@ class Run:
             system = self.recipe.system.build()
             if self.start:
                 self.given = self.start.give(system)
+                if "codec.encoder" in self.given and all(s.trains != "codec.decoder" for s in self.recipe.stages):
+                    raise UserError("system.codec is set to a decoder that --from has no weights for, and no stage "
+                                    "trains it: leave its settings as they are, or add "
+                                    "--set stages.0.trains=codec.decoder")
             if self.options.stage:
                 for stage in self.recipe.stages[: self.recipe.stages.index(self.recipe.stage(self.options.stage))]:
                     self._check_skipped(stage)
@@ -164,6 +168,8 @@ class Run:
         self._fit_conditioner(system, stage, state)
         if stage.trains == "codec" and not state and not self.start:
             system.codec.begin(self._fitting(system, stage))
+        if stage.trains == "codec.decoder" and not state and "codec.encoder" in self.given:
+            system.codec.begin_decoder(self._fitting(system, stage))
         torch.manual_seed(self.options.seed + 1)
         objective = stage.objective.build(system).to(fabric.device)
         loop = Loop(fabric, stage, part, objective, self.options.seed)
