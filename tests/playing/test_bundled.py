@@ -39,7 +39,7 @@ def test_the_codec_gives_notes_back():
     """Music that it never heard, of other partials than a piano's: nearer by a third than the same an octave lower
     (measured: 0.45 against 0.82)."""
     tune = pluck_tune(4.0, seed=3).mean(0, keepdims=True)
-    model = Model.load("spectral-v3", dtype="float32")
+    model = Model.load("spectral-v4", dtype="float32")
     made = model.reconstruct(Audio(torch.from_numpy(tune), 44_100)).samples.numpy()
     wrong = np.repeat(tune, 2, axis=1)[:, : tune.shape[1]]
     assert distances(tune, made, 44_100)["constant-Q L1"] < 0.67 * distances(tune, wrong, 44_100)["constant-Q L1"]
@@ -96,7 +96,7 @@ def test_they_keep_to_the_tempo_that_is_asked_for(name):
 
 
 def test_the_codec_in_chunks_is_the_codec_whole():
-    model = Model.load("spectral-v3", dtype="float32")
+    model = Model.load("spectral-v4", dtype="float32")
     codec = model.system.codec
     latents = torch.randn(1, codec.space.channels, 130, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -107,10 +107,10 @@ def test_the_codec_in_chunks_is_the_codec_whole():
 def test_half_precision_is_45_dB_below_the_sound():
     """Of a tune through the codec: what bfloat16 adds stays under -40 dB (measured: -45)."""
     tune = Audio(torch.from_numpy(pluck_tune(3.0, seed=3).mean(0, keepdims=True)), 44_100)
-    exact = Model.load("spectral-v3", dtype="float32")
+    exact = Model.load("spectral-v4", dtype="float32")
     latents = exact.encode(tune)
     wanted = exact.decode(latents).samples
-    half = Model.load("spectral-v3", dtype="bfloat16").decode(latents).samples
+    half = Model.load("spectral-v4", dtype="bfloat16").decode(latents).samples
     assert 20 * torch.log10((half - wanted).norm() / wanted.norm()) < -40
 
 
