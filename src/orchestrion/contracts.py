@@ -214,10 +214,7 @@ class Codec(nn.Module):
         return Reconstruction(self.synthesise(latents)[..., : audio.shape[-1]], latents)
 
     def begin(self, batches: Iterable[Tensor]) -> None:
-        """Sets what is better taken from data than drawn at random, before training (components, codebooks).
-
-        batches: audio `[b c t]`.
-        """
+        """Sets what is better taken from data, audio `[b c t]`, than drawn at random: components, codebooks."""
 
     def begin_decoder(self, batches: Iterable[Tensor]) -> None:
         """The same for a new decoder behind an encoder that is trained and stays."""

@@ -1,5 +1,7 @@
 """The models that come with the package: whole, small enough, and they sound."""
 
+from statistics import median
+
 import numpy as np
 import pytest
 import torch
@@ -104,14 +106,25 @@ def test_the_codec_in_chunks_is_the_codec_whole():
         assert (chunks - codec.decode(latents)[0]).abs().max() < 1e-4
 
 
-def test_half_precision_is_45_dB_below_the_sound():
-    """Of a tune through the codec: what bfloat16 adds stays under -40 dB (measured: -45)."""
-    tune = Audio(torch.from_numpy(pluck_tune(3.0, seed=3).mean(0, keepdims=True)), 44_100)
-    exact = Model.load("spectral-v4", dtype="float32")
-    latents = exact.encode(tune)
-    wanted = exact.decode(latents).samples
-    half = Model.load("spectral-v4", dtype="bfloat16").decode(latents).samples
-    assert 20 * torch.log10((half - wanted).norm() / wanted.norm()) < -40
+def test_half_precision_is_40_dB_below_the_sound():
+    """Of twelve tunes through the codec: what bfloat16 adds to the spectrum stays under -40 dB (measured: -44 at
+    worst), and to the samples of most (median -44; where two ways of going on are equally near to the magnitudes, the
+    phases of a note may go the other: -34 once, and -15 once in twelve clips of real music)."""
+    exact, half = (Model.load("spectral-v4", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    window = torch.hann_window(2048)
+    samples, spectra = [], []
+    for seed in range(12):
+        latents = exact.encode(Audio(torch.from_numpy(pluck_tune(3.0, seed=seed).mean(0, keepdims=True)), 44_100))
+        wanted, made = (model.decode(latents).samples for model in (exact, half))
+        samples.append(decibels(made - wanted, wanted))
+        seen, heard = (torch.stft(x, 2048, 512, window=window, return_complex=True).abs() for x in (wanted, made))
+        spectra.append(decibels(heard - seen, seen))
+    assert median(samples) < -40
+    assert max(spectra) < -40
+
+
+def decibels(error: torch.Tensor, whole: torch.Tensor) -> float:
+    return 20 * torch.log10(error.norm() / whole.norm()).item()
 
 
 @pytest.mark.slow
