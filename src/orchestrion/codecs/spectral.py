@@ -77,7 +77,7 @@ class SpectralCodec(Codec):
         size = config.made_size
         if size % (2 * LOWER * overlap) or frame % (size // overlap) or overlap % min(overlap, config.made_stride):
             raise UserError(f"the spectral codec's decoder can't make spectra of {size} samples, {overlap} of which "
-                            f"overlap, for latents of {frame} samples: give a power of two times {config.size}")
+                            f"overlap, for latents of {frame} samples: give a power of two up to {frame * overlap}")
         encoder, decoder = Encoder(config), Decoder(config)
         super().__init__(Continuous(config.latents, config.sample_rate / frame), config.sample_rate,
                          config.channels, multiple_of=frame, chunking=Exact(decoder.context))
