@@ -460,6 +460,30 @@ def test_a_new_decoder_over_an_encoder_that_stays(tmp_path, corpus_folder, quiet
     assert not (tmp_path / "other").exists()
 
 
+def test_a_side_joins_a_mono_codec_that_stays(tmp_path, corpus_folder, quiet):
+    codec = SpectralCodecConfig(sample_rate=8000, channels=1, latents=8, size=256, hop=64, width=16, depth=2,
+                                deep_width=16, deep_depth=1, phase_bins=32)
+    (stage,) = toy_recipe(3).stages
+    recipe = dataclasses.replace(toy_recipe(3), system=dataclasses.replace(toy_recipe().system, codec=codec))
+    train(tmp_path / "codec", corpus_folder, recipe, quiet)
+    start = Start.open(str(tmp_path / "codec"))
+
+    def wanted(trains):
+        wide = dataclasses.replace(recipe.system, codec=dataclasses.replace(codec, channels=2, side_width=8))
+        return dataclasses.replace(recipe, system=wide, stages=(dataclasses.replace(stage, trains=trains, fit=False),))
+
+    train(tmp_path / "wide", corpus_folder, wanted("codec.decoder.side"), quiet, start=start)
+    before, after = weights(tmp_path / "codec"), weights(tmp_path / "wide")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert {name for name in after if name not in before} == {
+        f"codec.decoder.side.{part}" for part in ("widen.weight", "widen.bias", "leave.weight", "leave.bias")}
+    # a decoder that is trained whole goes on from what it was
+    train(tmp_path / "both", corpus_folder, wanted("codec.decoder"), quiet, start=start)
+    assert torch.equal(weights(tmp_path / "both")["codec.decoder.linear.weight"], before["codec.decoder.linear.weight"])
+    with pytest.raises(UserError, match=r"stages\.0\.trains=codec\.decoder\.side"):
+        train(tmp_path / "other", corpus_folder, wanted("codec.encoder"), quiet, start=start)
+
+
 def test_a_codec_that_lies_beside_the_start_alone_goes_into_the_new_model(tmp_path, monkeypatch):
     _, reference = shared_pair(tmp_path)
     assert Start.open(str(tmp_path / "toy")).codec is None

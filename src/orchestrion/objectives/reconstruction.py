@@ -31,6 +31,7 @@ class ReconstructionConfig(ObjectiveConfig):
     flux_windows: tuple[int, ...] = (1024, 2048)
     magnitude: float = 2.0  # of the codec's own losses, where it tells of them
     turning: float = 0.0
+    side: float = 1.0
     power: float = 0.1
 
     def build(self, parts: Parts) -> "ReconstructionObjective":
@@ -46,7 +47,8 @@ class ReconstructionObjective(Objective):
         self.codec = [parts.codec]  # in a list: it is saved elsewhere
         self.weights = {"convergence": config.convergence, "log_magnitude": config.log_magnitude,
                         "log_mel": config.log_mel, "partials": config.partials, "flux": config.flux,
-                        "magnitude": config.magnitude, "turning": config.turning, "power": config.power}
+                        "magnitude": config.magnitude, "turning": config.turning, "side": config.side,
+                        "power": config.power}
         for window in {*config.windows, *config.flux_windows, config.mel_window}:
             self.register_buffer(f"window{window}", torch.hann_window(window), persistent=False)
             self.register_buffer(f"pitches{window}", by_pitch(parts.codec.sample_rate, window), persistent=False)

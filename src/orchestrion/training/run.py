@@ -28,7 +28,7 @@ from orchestrion.training.demos import SECONDS, write_demo
 from orchestrion.training.logs import check_logs, means, open_logs
 from orchestrion.training.loop import Dataset, Loop
 from orchestrion.training.place import RECIPE, alone_in, check_place, keep_recipe
-from orchestrion.training.start import Start
+from orchestrion.training.start import SIDE, Start
 
 LOG_EVERY = 25  # steps
 PRECISIONS = {"auto": "auto", "bf16": "bfloat16", "fp32": "float32"}
@@ -104,6 +104,18 @@ class Run:
                 self._train_stages(fabric)
         return self.folder / "model"
 
+    def _check_lacking(self) -> None:
+        """Stops where the codec has a part that neither --from has weights for nor a stage trains."""
+        if "codec" in self.given:
+            return
+        lacking = SIDE if "codec.decoder" in self.given else "codec.decoder"
+        # a decoder of another make begins anew, behind an encoder that stays; one that has more goes on
+        trainers = ("codec", "codec.decoder", SIDE) if lacking == SIDE else (lacking,)
+        if all(stage.trains not in trainers for stage in self.recipe.stages):
+            raise UserError("system.codec is set to a decoder that --from has no weights for, or not all, and no stage "
+                            "trains it: leave its settings as they are, or add "
+                            f"--set stages.0.trains={lacking}")
+
     def _check_parts(self) -> None:
         """Builds all of it once, so that parts that don't go together are refused before a folder is made that
         another command couldn't go on in."""
@@ -111,10 +123,7 @@ class Run:
             system = self.recipe.system.build()
             if self.start:
                 self.given = self.start.give(system)
-                if "codec.encoder" in self.given and all(s.trains != "codec.decoder" for s in self.recipe.stages):
-                    raise UserError("system.codec is set to a decoder that --from has no weights for, and no stage "
-                                    "trains it: leave its settings as they are, or add "
-                                    "--set stages.0.trains=codec.decoder")
+                self._check_lacking()
             if self.options.stage:
                 for stage in self.recipe.stages[: self.recipe.stages.index(self.recipe.stage(self.options.stage))]:
                     self._check_skipped(stage)
@@ -168,7 +177,8 @@ class Run:
         self._fit_conditioner(system, stage, state)
         if stage.trains == "codec" and not state and not self.start:
             system.codec.begin(self._fitting(system, stage))
-        if stage.trains == "codec.decoder" and not state and "codec.encoder" in self.given:
+        if (stage.trains == "codec.decoder" and not state
+                and "codec.encoder" in self.given and "codec.decoder" not in self.given):
             system.codec.begin_decoder(self._fitting(system, stage))
         torch.manual_seed(self.options.seed + 1)
         objective = stage.objective.build(system).to(fabric.device)

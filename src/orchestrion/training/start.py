@@ -22,6 +22,8 @@ from orchestrion.systems.shelf import HUB, bundled_models, find_model
 from orchestrion.systems.system import Recipe, Stage, System
 from orchestrion.training.checkpoint import load_checkpoint
 
+SIDE = "codec.decoder.side"
+
 
 @dataclass(frozen=True)
 class Start:
@@ -113,8 +115,9 @@ class Start:
 
     def give(self, system: System) -> frozenset[str]:
         """Copies the weights of the codec, and of the other parts that are of the same make; -> their names. Where
-        the codec's decoder alone is of another make, all that has its place in it, and the name is "codec.encoder"."""
-        given = {self._give_codec(system.codec)}
+        the codec's decoder alone is of another make, all that has its place in it, and the name is "codec.encoder";
+        "codec.decoder" too, where that has but a part more, which makes a second channel (`SIDE`)."""
+        given = self._give_codec(system.codec)
         for name in ("conditioner", "generator"):
             have, want = getattr(self.source, name), getattr(system, name)
             if have is not None and want is not None and getattr(self.source.config, name).same_make(
@@ -123,18 +126,19 @@ class Start:
                 given.add(name)
         return frozenset(given)
 
-    def _give_codec(self, codec: Codec) -> str:
+    def _give_codec(self, codec: Codec) -> set[str]:
         state, room = self.source.codec.state_dict(), codec.state_dict()
         other = sorted(name for name in state | room if name not in state or name not in room
                        or state[name].shape != room[name].shape)
         if not other:
             codec.load_state_dict(state)
-            return "codec"
+            return {"codec"}
         if strange := [name for name in other if not name.startswith("decoder.")]:
             raise UserError(f"the codec of {self.folder} isn't of the make that system.codec is set to ({strange[0]} "
                             "has another shape): leave its settings as they are, or train one without --from")
         codec.load_state_dict({name: value for name, value in state.items() if name not in other}, strict=False)
-        return "codec.encoder"
+        added = all(f"codec.{name}".startswith(f"{SIDE}.") and name not in state for name in other)
+        return {"codec.encoder", "codec.decoder"} if added else {"codec.encoder"}
 
     def give_objective(self, stage: Stage, objective: Objective) -> None:
         """Goes on with the critics of the source, where it kept them: a run in its stage of the same name, an
