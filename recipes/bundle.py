@@ -25,8 +25,6 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--to", type=Path, default=BUNDLED, help="where bundled models lie; by default in the package")
     parser.add_argument("--codec", help="the bundled codec that it shares")
-    parser.add_argument("--settings", type=json.loads, default={},
-                        help="JSON: settings of the codec's own that training had otherwise, such as griffin_lim")
     parser.add_argument("--summary")
     parser.add_argument("--data", help="what it was trained on, and under which licence")
     parser.add_argument("--licence", default="MIT")
@@ -39,7 +37,6 @@ def main() -> None:
 
     loaded = load_model(given.model)
     system = loaded.system
-    system.config = replace(system.config, codec=replace(system.config.codec, **given.settings))
     shared = None
     if given.codec:
         codec, shared = load_codec(given.to / given.codec)  # as rounded when it was bundled

@@ -27,9 +27,9 @@ def test_the_release_goes_from_the_zip_to_models_that_share_a_codec(tmp_path):
     assert done.returncode == 0, done.stderr
     models = tmp_path / "trial/models"
     flow = load_model(models / "piano-flow")
-    assert flow.shared_codec is not None and flow.shared_codec.shared == "spectral-v4"
+    assert flow.shared_codec is not None and flow.shared_codec.shared == "spectral-v5"
     assert not any(name.startswith("codec.") for name in load_file(models / "piano-flow/model.safetensors"))
     gan = load_model(models / "piano-gan")
     assert gan.about.defaults["steps"] == 2 and gan.shared_codec.sha256 == flow.shared_codec.sha256
-    assert load_model(models / "spectral-v4").about.training["minutes"] >= 0
+    assert load_model(models / "spectral-v5").about.training["minutes"] >= 0
     assert before == {path: path.stat().st_mtime_ns for path in BUNDLED.rglob("*")}

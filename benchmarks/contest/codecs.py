@@ -1,4 +1,4 @@
-"""What the two codec pairs share: `spectral-v4`, 44.1 kHz mono, as users call it."""
+"""What the two codec pairs share: `spectral-v5`, 44.1 kHz mono, as users call it."""
 
 from contest.pair import Tasks
 
@@ -9,7 +9,7 @@ def spectral(seconds: float, dtype: str) -> Tasks:
     from orchestrion.audio import Audio
     from orchestrion.playing.model import Model
 
-    model = Model.load("spectral-v4", device="cpu", dtype=dtype)
+    model = Model.load("spectral-v5", device="cpu", dtype=dtype)
     audio = Audio(0.1 * torch.randn(1, round(seconds * model.sample_rate)), model.sample_rate)
     latents = model.encode(audio)
     return Tasks.of(model.system, encode=lambda: model.encode(audio),

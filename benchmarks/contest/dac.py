@@ -1,4 +1,4 @@
-"""spectral-v4 beside the Descript audio codec (transformers' DacModel at its 44.1 kHz size): 2 s mono."""
+"""spectral-v5 beside the Descript audio codec (transformers' DacModel at its 44.1 kHz size): 2 s mono."""
 
 from contest.codecs import spectral
 from contest.hugging_face import ENVIRONMENT
@@ -19,7 +19,7 @@ def theirs(half: bool) -> Tasks:
 
 
 PAIR = Pair(
-    title="DAC / spectral-v4", peer="transformers' DacModel, 44.1 kHz", work=f"{SECONDS:g} s mono", rounds=3,
+    title="DAC / spectral-v5", peer="transformers' DacModel, 44.1 kHz", work=f"{SECONDS:g} s mono", rounds=3,
     environment=ENVIRONMENT, tasks={"encode": SECONDS, "decode": SECONDS}, same_size=False,
     builders={THEIRS: {FLOAT: lambda: theirs(False), HALF: lambda: theirs(True)},
               OURS: {FLOAT: lambda: spectral(SECONDS, FLOAT), HALF: lambda: spectral(SECONDS, HALF)}},

@@ -1,4 +1,4 @@
-"""spectral-v4 beside EnCodec (transformers' EncodecModel at its 24 kHz, 6 kbit/s): 5 s mono encoded and decoded."""
+"""spectral-v5 beside EnCodec (transformers' EncodecModel at its 24 kHz, 6 kbit/s): 5 s mono encoded and decoded."""
 
 from contest.codecs import spectral
 from contest.hugging_face import ENVIRONMENT
@@ -20,7 +20,7 @@ def theirs(half: bool) -> Tasks:
 
 
 PAIR = Pair(
-    title="EnCodec / spectral-v4", peer="transformers' EncodecModel, 24 kHz", work=f"{SECONDS:g} s mono",
+    title="EnCodec / spectral-v5", peer="transformers' EncodecModel, 24 kHz", work=f"{SECONDS:g} s mono",
     environment=ENVIRONMENT, tasks={"encode": SECONDS, "decode": SECONDS}, same_size=False,
     builders={THEIRS: {FLOAT: lambda: theirs(False), HALF: lambda: theirs(True)},
               OURS: {FLOAT: lambda: spectral(SECONDS, FLOAT), HALF: lambda: spectral(SECONDS, HALF)}},

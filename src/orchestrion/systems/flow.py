@@ -2,7 +2,7 @@
 
     noise, beats ── DiT, a few steps ──► z ── spectral codec ──► audio
 
-`release` over `spectral-v4` has the settings that the bundled `piano-flow` ended with (its card tells its way). A guide
+`release` over `spectral-v5` has the settings that the bundled `piano-flow` ended with (its card tells its way). A guide
 for a flow that is trained: `--from MODEL --set stages.flow.trains=generator.guide`.
 """
 

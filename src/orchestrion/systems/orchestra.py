@@ -11,7 +11,7 @@ already trained:
 
 CORPUS is best one MIDI collection on many General MIDI programs (`orchestrion prepare … --program 0,4,10,24,46,48`),
 or a folder of sounds with captions. `release` makes the bundled text model: its transformer is `piano-flow`'s, so it
-can begin with those weights and only has to learn words and timbres; `--from spectral-v4` begins with the codec alone.
+can begin with those weights and only has to learn words and timbres; `--from spectral-v5` begins with the codec alone.
 Other text encoders by `--set`: frozen T5,
 `--set 'system.conditioner={"type": "T5TextConfig", "weights": "google/flan-t5-base"}' --set 'stages.0.along=[]'`.
 """

@@ -2,8 +2,9 @@
 
     audio ── STFT ── ConvNeXt ──► z ── ConvNeXt ── magnitude, phase ── inverse STFT ──► audio
 
-`release` has the settings of the bundled `spectral-v4`, but for its last stage, which `recipes/release.sh` adds: a
-decoder of longer spectra, with steps of Griffin-Lim behind it. Its way there was longer (its card).
+`release` has the settings of the bundled `spectral-v5`, but for its last stages, which `recipes/release.sh` adds: a
+decoder of longer spectra, with steps of Griffin-Lim behind it, and a side for the middle. Its way there was longer (its
+card).
 """
 
 from orchestrion.codecs.spectral import SpectralCodecConfig
