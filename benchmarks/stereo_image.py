@@ -1,6 +1,6 @@
 """How near a codec's stereo comes to the original's, beside Opus and beside mono.
 
-    python benchmarks/stereo_image.py MODEL... --data CORPUS [--program 0]
+    python benchmarks/stereo_image.py MODEL... --data CORPUS [--program 0] [--picture FILE]
 
 Held-out clips of 10 s by the fixed rule of `orchestrion.evaluation.clips.held_out`, of a corpus of two channels.
 "mono" is the original's own mix on both channels: what a perfect mono codec gives.
@@ -15,16 +15,20 @@ levels are limited to 30 dB of difference between two channels, which hear as on
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from statistics import mean
 
 import torch
 from common import count, machine, run, table
 from opus import opus
+from PIL import Image
 from torch import Tensor
 
 from orchestrion.audio import Audio
+from orchestrion.audio.plots import plot_spectrograms
 from orchestrion.corpus.corpus import Corpus
 from orchestrion.errors import UserError
 from orchestrion.evaluation.clips import held_out
@@ -41,6 +45,8 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="model folder or bundled name")
     parser.add_argument("--data", required=True, help="a prepared corpus of two channels")
     parser.add_argument("--clips", type=count, default=24)
+    parser.add_argument("--picture", type=Path, help="also draw left, right and side of the second and third clip, "
+                        "real and by the first model, as this file")
     parser.add_argument("--program", type=int, help="of pieces with this General MIDI program alone")
     args = parser.parse_args()
 
@@ -57,6 +63,8 @@ def main() -> None:
     for name, contender in contenders.items():
         found = [compare(clip, contender(clip), corpus.sample_rate) for clip in clips]
         rows.append([name, *(mean(values) for values in zip(*found))])
+    if args.picture and args.models:
+        draw(clips[1:3], contenders[args.models[0]], corpus.sample_rate, args.picture)
     print(f"{len(clips)} held-out clips of 10 s, {corpus.name}; {machine()}\n")
     print(table(["", "log-mel L1", "width, dB", "|width|, dB", "balance, dB", "coherence"], rows))
 
@@ -72,6 +80,18 @@ def through(name: str, sample_rate: int) -> Callable[[Tensor], Tensor]:
         made = torch.cat(list(model.stream(model.encode(audio), clip.shape[-1])), -1)
         return Audio(made, sample_rate).to_channels(2).samples
     return contend
+
+
+def draw(clips: list[Tensor], contender: Callable[[Tensor], Tensor], sample_rate: int, picture: Path) -> None:
+    sounds, titles = [], []
+    for clip in clips:
+        for name, (left, right) in (("real", clip), ("made", contender(clip))):
+            sounds += [Audio(channel[None], sample_rate) for channel in (left, right, (left - right) / 2)]
+            titles += [f"{name}, {part}" for part in ("left", "right", "side")]
+    with tempfile.TemporaryDirectory() as folder:
+        image = Image.open(plot_spectrograms(sounds, Path(folder, "stereo.png"), titles, columns=3)).convert("RGB")
+        image.thumbnail((1800, 1800))
+        image.save(picture, quality=60)
 
 
 def compare(real: Tensor, made: Tensor, sample_rate: int) -> list[float]:
