@@ -1,7 +1,9 @@
 """A run's promises: exact resumption, kills survived, refusals, and processes that agree."""
 
 import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -468,8 +470,8 @@ def test_a_side_joins_a_mono_codec_that_stays(tmp_path, corpus_folder, quiet):
     train(tmp_path / "codec", corpus_folder, recipe, quiet)
     start = Start.open(str(tmp_path / "codec"))
 
-    def wanted(trains):
-        wide = dataclasses.replace(recipe.system, codec=dataclasses.replace(codec, channels=2, side_width=8))
+    def wanted(trains, width=8):
+        wide = dataclasses.replace(recipe.system, codec=dataclasses.replace(codec, channels=2, side_width=width))
         return dataclasses.replace(recipe, system=wide, stages=(dataclasses.replace(stage, trains=trains, fit=False),))
 
     train(tmp_path / "wide", corpus_folder, wanted("codec.decoder.side"), quiet, start=start)
@@ -482,6 +484,19 @@ def test_a_side_joins_a_mono_codec_that_stays(tmp_path, corpus_folder, quiet):
     assert torch.equal(weights(tmp_path / "both")["codec.decoder.linear.weight"], before["codec.decoder.linear.weight"])
     with pytest.raises(UserError, match=r"stages\.0\.trains=codec\.decoder\.side"):
         train(tmp_path / "other", corpus_folder, wanted("codec.encoder"), quiet, start=start)
+    start = Start.open(str(tmp_path / "wide"))  # a side of another width begins anew, and one may be left out
+    train(tmp_path / "wider", corpus_folder, wanted("codec.decoder.side", width=12), quiet, start=start)
+    after = weights(tmp_path / "wider")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert after["codec.decoder.side.widen.weight"].shape == (12, 16)
+    assert start.give(recipe.system.build()) == {"codec"}
+    facts = json.loads((corpus_folder / "corpus.json").read_text())
+    assert facts["channels"] == 2
+    shutil.copytree(corpus_folder, tmp_path / "mono")
+    (tmp_path / "mono" / "corpus.json").write_text(json.dumps(facts | {"channels": 1}))
+    with pytest.raises(UserError, match="is mono"):
+        train(tmp_path / "other", tmp_path / "mono", wanted("codec.decoder.side"), quiet, start=start)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_codec_that_lies_beside_the_start_alone_goes_into_the_new_model(tmp_path, monkeypatch):

@@ -378,8 +378,12 @@ def make_fabric(options: TrainOptions) -> Any:
 
 
 def heard_by(recipe: Recipe, corpus: Corpus) -> Corpus:
-    """The corpus in the codec's channels. Raises UserError where it has another sample rate."""
+    """The corpus in the codec's channels. Raises UserError where it has another sample rate, or one channel where a
+    second is to be learnt."""
     codec = recipe.system.build_codec()
+    if corpus.channels == 1 and any(stage.trains == SIDE for stage in recipe.stages):
+        raise UserError(f"the corpus at {corpus.folder} is mono, and {SIDE} learns from two channels: prepare "
+                        "the music again with --channels 2")
     if corpus.sample_rate != codec.sample_rate:
         raise UserError(f"the codec takes {codec.sample_rate} Hz and the corpus at {corpus.folder} has "
                         f"{corpus.sample_rate}: prepare it with --sample-rate {codec.sample_rate}")

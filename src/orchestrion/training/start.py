@@ -116,7 +116,7 @@ class Start:
     def give(self, system: System) -> frozenset[str]:
         """Copies the weights of the codec, and of the other parts that are of the same make; -> their names. Where
         the codec's decoder alone is of another make, all that has its place in it, and the name is "codec.encoder";
-        "codec.decoder" too, where that has but a part more, which makes a second channel (`SIDE`)."""
+        "codec.decoder" too, where but its part that makes a second channel (`SIDE`) is new or of another make."""
         given = self._give_codec(system.codec)
         for name in ("conditioner", "generator"):
             have, want = getattr(self.source, name), getattr(system, name)
@@ -130,15 +130,15 @@ class Start:
         state, room = self.source.codec.state_dict(), codec.state_dict()
         other = sorted(name for name in state | room if name not in state or name not in room
                        or state[name].shape != room[name].shape)
-        if not other:
-            codec.load_state_dict(state)
+        aside = [name for name in other if f"codec.{name}".startswith(f"{SIDE}.")]
+        if other == aside and not set(aside) & set(room):  # a side that is wanted no more, if any
+            codec.load_state_dict({name: state[name] for name in room})
             return {"codec"}
         if strange := [name for name in other if not name.startswith("decoder.")]:
             raise UserError(f"the codec of {self.folder} isn't of the make that system.codec is set to ({strange[0]} "
                             "has another shape): leave its settings as they are, or train one without --from")
         codec.load_state_dict({name: value for name, value in state.items() if name not in other}, strict=False)
-        added = all(f"codec.{name}".startswith(f"{SIDE}.") and name not in state for name in other)
-        return {"codec.encoder", "codec.decoder"} if added else {"codec.encoder"}
+        return {"codec.encoder", "codec.decoder"} if other == aside else {"codec.encoder"}
 
     def give_objective(self, stage: Stage, objective: Objective) -> None:
         """Goes on with the critics of the source, where it kept them: a run in its stage of the same name, an
