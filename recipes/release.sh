@@ -38,7 +38,7 @@ python recipes/bundle.py "$work/runs/spectral-v5/model" spectral-v5 --to "$model
 orchestrion train flow --size "$size" --from "$models/spectral-v5" --data "$work/corpora/pop909" \
     -o "$work/runs/piano-flow" $short
 python recipes/bundle.py "$work/runs/piano-flow/model" piano-flow --to "$models" --codec spectral-v5 --data "$data" \
-    --summary "Piano by rectified flow over spectral-v5." --defaults '{"cfg_scale": 2.0, "cfg_until": 0.2, "steps": 5}'
+    --summary "Piano by rectified flow over spectral-v5." --defaults '{"cfg_scale": 1.5, "cfg_until": 0.2, "steps": 5}'
 # the same network goes on as a GAN, which needs two steps: quickly at first, until its clips have notes again
 # shellcheck disable=SC2086
 orchestrion train apt --size "$size" --from "$models/piano-flow" --stage apt --data "$work/corpora/pop909" \

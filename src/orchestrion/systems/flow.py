@@ -22,7 +22,7 @@ GENERATORS = {
 
 @system("flow", sizes=("nano", "tiny", "small", "release"))
 def flow(size: str) -> Recipe:
-    steps, batch = {"nano": (400, 8), "tiny": (3_000, 24), "small": (200_000, 32), "release": (2_700, 12)}[size]
+    steps, batch = {"nano": (400, 8), "tiny": (3_000, 24), "small": (200_000, 32), "release": (8_000, 12)}[size]
     generator = GENERATORS[size]
     crop = generator.context * 2048 / 44_100
     objective = FlowMatchingConfig(shift=1.5 if size == "release" else 1.0)  # the beat, too, counts near the noise
