@@ -70,6 +70,17 @@ def test_the_codec_overfits_one_clip_level_by_level():
     assert trained[0] < 0.45 * untrained[0] and trained[1] < 0.85
 
 
+def test_a_silent_clip_weighs_no_more_than_another_in_the_distance():
+    """Hiss at -60 dB under nothing: its gradient stays below that of hiss of the same level under notes."""
+    objective = MusikaCodecObjectiveConfig(windows=(256, 1024), critic_width=4).build(parts(NANO_CODEC.build()))
+    tune = notes(11_025, 4096)[:, 0]
+    real = torch.cat([tune, torch.zeros_like(tune)])
+    made = (real + 1e-3 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    objective.distance(real, made).backward()
+    under_notes, under_nothing = made.grad.norm(dim=1)
+    assert under_nothing < 2 * under_notes
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_the_gan_overfits_one_clip(relative):
     """The halves of a window can't know which half they are, so the clip repeats itself every half window."""

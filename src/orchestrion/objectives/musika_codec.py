@@ -80,13 +80,17 @@ class MusikaCodecObjective(Objective):
         yield "codec", terms
 
     def distance(self, real: Tensor, made: Tensor) -> Tensor:
-        """real, made `[b t]` -> mean over windows of spectral convergence plus log-magnitude L1."""
+        """real, made `[b t]` -> mean over windows of spectral convergence plus log-magnitude L1.
+
+        Convergence is of the batch as a whole: of each clip by itself, a silent one would weigh more than all others.
+        """
         total = []
         with torch.autocast(real.device.type, enabled=False):
             for window in self.config.windows:
                 x, y = (self._magnitude(a.float(), window) for a in (real, made))
-                difference, size = (torch.linalg.vector_norm(m, dim=(1, 2)) for m in (x - y, x))
-                total.append((difference / (size + 1e-2)).mean() + ((x + FLOOR).log() - (y + FLOOR).log()).abs().mean())
+                difference, size = (torch.linalg.vector_norm(m) for m in (x - y, x))
+                nothing = FLOOR * x.numel() ** 0.5  # the size of a batch without a sound
+                total.append(difference / (size + nothing) + ((x + FLOOR).log() - (y + FLOOR).log()).abs().mean())
         return torch.stack(total).mean()
 
     def health(self) -> str | None:
