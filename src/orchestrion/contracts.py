@@ -360,6 +360,11 @@ class Objective(nn.Module):
         """With which options its generator is best sampled, where these aren't the generator's own defaults."""
         return {}
 
+    def reconstruct(self, audio: Tensor) -> Tensor | None:
+        """audio `[b c t]` -> through the part of a codec that this stage trains, where the codec as a whole can't be
+        heard yet, for the demos; None: the codec as a whole tells."""
+        return None
+
     def health(self) -> str | None:
         """A sentence when this stage sickens (critic winning outright, dead latents), else None."""
         return None

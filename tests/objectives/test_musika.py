@@ -70,6 +70,20 @@ def test_the_codec_overfits_one_clip_level_by_level():
     assert trained[0] < 0.45 * untrained[0] and trained[1] < 0.85
 
 
+def test_level_1_is_heard_without_level_2_and_level_2_through_the_codec():
+    torch.manual_seed(0)
+    codec = PerChannelConfig(mono=NANO_CODEC).build()
+    clip = 0.1 * torch.randn(3, 2, codec.multiple_of + 5)
+    with torch.no_grad():
+        for weights in codec.mono.level2.parameters():
+            weights.fill_(torch.nan)
+        heard = MusikaCodecObjectiveConfig(level=1, critic_width=4).build(parts(codec)).reconstruct(clip)
+        assert heard.shape == (3, 2, codec.multiple_of) and heard.isfinite().all()
+        swapped = MusikaCodecObjectiveConfig(level=1, critic_width=4).build(parts(codec)).reconstruct(clip.flip(1))
+    assert (heard.flip(1) - swapped).abs().mean() < 0.2 * heard.std()  # but for the noise, each channel by itself
+    assert MusikaCodecObjectiveConfig(level=2, critic_width=4).build(parts(codec)).reconstruct(clip) is None
+
+
 def test_a_silent_clip_weighs_no_more_than_another_in_the_distance():
     """Hiss at -60 dB under nothing: its gradient stays below that of hiss of the same level under notes."""
     objective = MusikaCodecObjectiveConfig(windows=(256, 1024), critic_width=4).build(parts(NANO_CODEC.build()))

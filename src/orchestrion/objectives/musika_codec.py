@@ -93,6 +93,13 @@ class MusikaCodecObjective(Objective):
                 total.append(difference / (size + nothing) + ((x + FLOOR).log() - (y + FLOOR).log()).abs().mean())
         return torch.stack(total).mean()
 
+    def reconstruct(self, audio: Tensor) -> Tensor | None:
+        """Level 1 by itself, while level 2 is untrained: `[b c t]`, cut to whole blocks."""
+        if self.config.level == 2:
+            return None
+        made = self.codec[0].attempt(self._blocks(Batch(audio=audio)), 1).audio
+        return rearrange(made, "(b c) 1 t -> b c t", b=len(audio))
+
     def health(self) -> str | None:
         if self.certainty > 0.99 and self.config.adversarial > 0:
             return ("the critic tells every decoded spectrogram from a real one: its loss no longer teaches; lower "

@@ -8,23 +8,26 @@ import torch
 from orchestrion.audio import Audio
 from orchestrion.audio.levels import below_ceiling
 from orchestrion.audio.plots import plot_spectrograms
-from orchestrion.contracts import Batch, Conditioning, Prompt
+from orchestrion.contracts import Batch, Conditioning, Objective, Prompt
 from orchestrion.systems.system import System
 
 SECONDS = 6.0
 
 
 @torch.no_grad()
-def write_demo(system: System, real: Batch, folder: Path, step: int, codec_alone: bool = False) -> Path:
-    """A codec, or with `codec_alone` that of a generator still to be trained: real clips `[b c t]` above their
-    reconstructions. A generator: clips from seeds 0 and 1, for the prompts of the real clips. -> the picture; the
-    sounds lie beside it."""
+def write_demo(system: System, real: Batch, folder: Path, step: int,
+               objective: Objective | None = None) -> Path:
+    """Where a codec is trained (objective: by which): real clips `[b c t]` above their reconstructions. A generator:
+    clips from seeds 0 and 1, for the prompts of the real clips. -> the picture; the sounds lie beside it."""
     codec = system.codec
     device = codec.mean.device
     assert real.audio is not None
     clips = [Audio(clip, codec.sample_rate) for clip in real.audio[:2]]
-    if system.generator is None or codec_alone:
-        made = codec.decode(codec.encode(real.audio[:2].to(device)), real.audio.shape[-1])
+    if objective is not None:
+        audio = real.audio[:2].to(device)
+        made = objective.reconstruct(audio)
+        if made is None:
+            made = codec.decode(codec.encode(audio), audio.shape[-1])
     else:
         multiple = math.lcm(system.generator.multiple_of, max(1, codec.multiple_of // codec.frame))
         frames = -(-real.audio.shape[-1] // (codec.frame * multiple)) * multiple

@@ -263,7 +263,7 @@ class Run:
                 save_checkpoint(place / "checkpoint.pt", {
                     "finished": True, "hours": self.hours[stage.name], "average": loop.part.state_dict(),
                     "objective": state["objective"], "loop": {**state, "part": own}})
-            self._demo(system, place, loop.step)
+            self._demo(system, place, loop)
         fabric.barrier()
 
     def _state(self, stage: Stage) -> dict[str, Any]:
@@ -295,12 +295,12 @@ class Run:
             assert audio is not None
             yield audio.to(system.codec.mean.device)
 
-    def _demo(self, system: System, place: Path, step: int) -> None:
+    def _demo(self, system: System, place: Path, loop: Loop) -> None:
         if system.generator is None and system.conditioner is not None:
             return  # a CLAP makes no sound
         real = AudioCrops(self.corpus, "validation", round(SECONDS * self.corpus.sample_rate), 1).batch(0, 2)
-        codec_alone = self.recipe.stage(place.name).trains.partition(".")[0] == "codec"
-        write_demo(system, real, place / "demos", step, codec_alone)
+        trains_codec = loop.stage.trains.partition(".")[0] == "codec"
+        write_demo(system, real, place / "demos", loop.step, loop.objective if trains_codec else None)
 
     def _interim(self, system: System, loop: Loop, place: Path) -> None:
         """The averaged weights heard, and saved as the model so far, while the stage goes on with its own. A codec
@@ -309,7 +309,7 @@ class Run:
         loop.part.load_state_dict(loop.average)
         system.eval()
         try:
-            self._demo(system, place, loop.step)
+            self._demo(system, place, loop)
             if not loop.stage.fit:
                 self.hours[loop.stage.name] = self._hours(loop.stage, loop.step)
                 self._save(system, loop)
