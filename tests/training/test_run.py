@@ -333,6 +333,14 @@ def test_a_stopped_run_says_where_and_another_seed_is_told(tmp_path, corpus_fold
     assert not any("stopped" in sentence for sentence in quiet.said)
 
 
+def test_what_sickens_is_told_of_but_not_at_every_turn(tmp_path, corpus_folder, quiet, monkeypatch):
+    monkeypatch.setattr("orchestrion.training.run.LOG_EVERY", 1)
+    monkeypatch.setattr("orchestrion.training.run.WARN_EVERY", 3)
+    monkeypatch.setattr("orchestrion.objectives.reconstruction.ReconstructionObjective.health", lambda self: "it is ill")
+    train(tmp_path, corpus_folder, toy_recipe(7), quiet)
+    assert [said for said in quiet.said if "ill" in said] == [f"step {n}: it is ill" for n in (1, 4, 7)]
+
+
 def test_two_processes_do_not_share_a_run(tmp_path, corpus_folder, quiet):
     with alone_in(tmp_path / "run"), pytest.raises(UserError, match="in use by another process"):
         train(tmp_path / "run", corpus_folder, toy_recipe(2), quiet)

@@ -5,6 +5,7 @@
     model/                 the model so far, as a model folder
 """
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from orchestrion.training.place import RECIPE, alone_in, check_place, keep_recip
 from orchestrion.training.start import SIDE, Start
 
 LOG_EVERY = 25  # steps
+WARN_EVERY = 500  # steps, while a stage goes on to sicken
 PRECISIONS = {"auto": "auto", "bf16": "bfloat16", "fp32": "float32"}
 
 
@@ -197,9 +199,10 @@ class Run:
         self.report.stage(stage, loop.step)
         rows: list[dict[str, float]] = []
         saved = shown = time.monotonic()
+        warned = -math.inf
 
         def tick(figures: dict[str, float]) -> bool:
-            nonlocal saved, shown
+            nonlocal saved, shown, warned
             now = time.monotonic()
             rows.append(figures)
             self.report.step(loop.step, figures)
@@ -207,8 +210,9 @@ class Run:
                 for log in logs:
                     log.write(loop.step, {**means(rows), "hours": self._hours(stage, loop.step)})
                 rows.clear()
-                if (sentence := objective.health()) is not None:
+                if loop.step - warned >= WARN_EVERY and (sentence := objective.health()) is not None:
                     self.report.say(f"step {loop.step}: {sentence}")
+                    warned = loop.step
             if fabric.is_global_zero and now - saved > 60 * self.options.checkpoint_minutes:
                 save_checkpoint(place / "checkpoint.pt", loop.state_dict())
                 saved = time.monotonic()
