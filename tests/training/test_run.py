@@ -336,7 +336,8 @@ def test_a_stopped_run_says_where_and_another_seed_is_told(tmp_path, corpus_fold
 def test_what_sickens_is_told_of_but_not_at_every_turn(tmp_path, corpus_folder, quiet, monkeypatch):
     monkeypatch.setattr("orchestrion.training.run.LOG_EVERY", 1)
     monkeypatch.setattr("orchestrion.training.run.WARN_EVERY", 3)
-    monkeypatch.setattr("orchestrion.objectives.reconstruction.ReconstructionObjective.health", lambda self: "it is ill")
+    monkeypatch.setattr("orchestrion.objectives.reconstruction.ReconstructionObjective.health",
+                        lambda self: "it is ill")
     train(tmp_path, corpus_folder, toy_recipe(7), quiet)
     assert [said for said in quiet.said if "ill" in said] == [f"step {n}: it is ill" for n in (1, 4, 7)]
 
