@@ -114,13 +114,25 @@ def test_half_precision_is_40_dB_below_the_sound():
 
 
 def test_the_codec_sounds_in_stereo_whose_mix_is_what_it_codes():
-    """Of a file in mono, too, both channels differ; and two channels that cancel have nothing to code."""
+    """A file in mono stays mono, as loud as the mix; and two channels that cancel have nothing to code."""
     model = Model.load("spectral-v5", dtype="float32")
     tune = torch.from_numpy(pluck_tune(3.0, seed=3).mean(0, keepdims=True))
-    wide = model.reconstruct(Audio(tune, 44_100)).samples
+    wide = model.reconstruct(Audio(torch.cat([0.6 * tune, 0.4 * tune]), 44_100)).samples
     assert wide.shape == (2, tune.shape[1]) and (wide[0] - wide[1]).norm() > 0.05 * wide.mean(0).norm()
+    for channels in (1, 2):
+        narrow = model.reconstruct(Audio(0.5 * tune.expand(channels, -1), 44_100)).samples
+        assert torch.equal(narrow[0], narrow[1])
+        assert (narrow - wide.mean(0)).norm() < 1e-3 * narrow.norm()
     against = model.reconstruct(Audio(torch.cat([tune, -tune]), 44_100)).samples
     assert against.square().mean() < 1e-4 * tune.square().mean()
+
+
+def test_what_goes_on_from_a_mono_recording_is_mono_and_from_a_stereo_one_stereo():
+    model = Model.load("piano-flow", dtype="float32")
+    tune = torch.from_numpy(pluck_tune(3.0, seed=3))
+    for clip, one in ((tune.mean(0, keepdims=True), True), (tune * torch.tensor([[1.0], [0.5]]), False)):
+        made = model.continue_audio(Audio(clip, 44_100), 2.0).samples[:, -44_100:]
+        assert made.square().mean() > 1e-6 and torch.equal(made[0], made[1]) == one
 
 
 @pytest.mark.slow

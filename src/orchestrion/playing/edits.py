@@ -108,6 +108,7 @@ def brighten(model: "Model", audio: Audio, above: float | None = None, how: How 
         conditioning = model._condition([_prompt(how)])
         made = model.generator.sample(latents.shape[-1], conditioning, [how.seed], options, edit, how.progress)
     near = torch.cat([block.float().cpu() for block in model.stream(made.float(), length, how.seed)], -1)
+    near = like(source.samples, near)
     rest, treble = crossed(source.samples, near, above / model.sample_rate)
     room = 10 ** (CEILING_DB / 20) - true_peak(rest)  # the rest stays as it is
     samples = rest + treble * min(1.0, max(room, 0.0) / max(true_peak(treble), 1e-9))
@@ -169,7 +170,7 @@ def _replace(model: "Model", source: Audio, start: int, stop: int, length: int, 
         conditioning = model._condition([_prompt(how)])
         made = model.generator.sample(end - begin, conditioning, [how.seed], options, edit, how.progress)
     near = torch.cat([block.float().cpu() for block in model.stream(made.float(), seed=how.seed)], -1)
-    near = _as_loud(near, source.samples[:, begin * frame :], keep.repeat_interleave(frame))
+    near = _as_loud(like(source.samples, near), source.samples[:, begin * frame :], keep.repeat_interleave(frame))
     near = near * ceiling_gain(true_peak(near), CEILING_DB)
     samples = joined(source.samples, near, begin * frame, start * frame, min(stop * frame, length), length,
                      round(FADE * model.sample_rate))
@@ -182,6 +183,13 @@ def _as_loud(made: Tensor, source: Tensor, kept: Tensor) -> Tensor:
     pair = torch.stack([made[:, :length], source[:, :length]])[..., kept[:length]]
     copy, real = (float(x.square().mean().sqrt()) if x.numel() else 0.0 for x in pair)
     return made * (real / copy) if min(copy, real) > 1e-4 else made
+
+
+def like(source: Tensor, made: Tensor) -> Tensor:
+    """made `[c t]`, its channels all their mean where the source's `[c u]` are all the same, unless silent: some codecs
+    make up a stereo image, which a mono recording hasn't."""
+    mono = bool((source == source[:1]).all() and source.any())
+    return made.mean(0, keepdim=True).expand_as(made) if mono else made
 
 
 def joined(source: Tensor, made: Tensor, offset: int, start: int, stop: int, length: int, fade: int) -> Tensor:

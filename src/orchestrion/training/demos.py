@@ -29,6 +29,7 @@ def write_demo(system: System, real: Batch, folder: Path, step: int,
         if made is None:
             made = codec.decode(codec.encode(audio), audio.shape[-1])
     else:
+        assert system.generator is not None
         multiple = math.lcm(system.generator.multiple_of, max(1, codec.multiple_of // codec.frame))
         frames = -(-real.audio.shape[-1] // (codec.frame * multiple)) * multiple
         prompts = (real.prompts or [Prompt(), Prompt()])[:2]
