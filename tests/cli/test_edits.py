@@ -71,6 +71,18 @@ def test_a_file_that_is_loud_stays_as_it_is(orchestrion):
     assert torch.equal(made[:, :15_000], source[:, :15_000])
 
 
+def test_a_file_beyond_full_scale_is_scaled_as_a_whole(orchestrion):
+    import soundfile
+
+    loud = music(2.0).samples
+    soundfile.write("hot.wav", (3 * loud / loud.abs().max()).T.numpy(), 8000, subtype="FLOAT")
+    assert orchestrion("continue hot.wav -d 1 --seed 1 -o out.wav")[0] == 0
+    made, source = Audio.read("out.wav").samples, Audio.read("hot.wav").samples[:, :15_000]
+    gain = made[:, :15_000].norm() / source.norm()
+    assert gain < 0.33 and (made[:, :15_000] - gain * source).abs().max() < 1e-4
+    assert made.abs().max() < 0.98
+
+
 @pytest.mark.parametrize(("line", "said"), [
     ("continue nothing.wav", "nothing.wav"),
     ("continue", "Missing argument"),

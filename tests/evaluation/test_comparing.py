@@ -135,6 +135,12 @@ def test_a_second_run_goes_on_and_finds_the_same(made, corpus, models, tmp_path)
     assert figures["toy"] == next(c.figures for c in board.contenders if c.name == "toy")
 
 
+def test_fewer_clips_than_are_to_be_shown_are_all_shown(corpus, models, tmp_path):
+    options = dataclasses.replace(OPTIONS, seconds=4.5, shown=8)
+    board = compare(models[:1], corpus, tmp_path, Model.load, options, [])
+    assert {(contender.count, len(contender.clips)) for contender in board.contenders} == {(3, 3)}
+
+
 def test_a_shelf_makes_what_is_missing_and_empties_itself_for_another_key(tmp_path):
     asked = []
 

@@ -50,6 +50,15 @@ def test_silence_and_a_steady_tone_copy_nothing(training):
     assert silent.distances([tune(0)[: 4 * RATE]], RATE)[0] == 1
 
 
+@pytest.mark.parametrize("samples", [0, 1, 100, 2000])
+def test_a_piece_too_short_for_a_frame_has_none_and_harms_nothing(training, samples):
+    scrap = fingerprint(torch.ones(samples), RATE, phase=0.75)
+    assert scrap.shape == (32, 0)
+    clips = [tune(9, 4.0)]
+    with_scrap = TrainingMusic([*training.pieces, scrap.half()], training.hours)
+    assert with_scrap.distances(clips, RATE) == training.distances(clips, RATE)
+
+
 def test_correlation_is_the_plain_one():
     piece, query = torch.randn(32, 60, dtype=torch.float64), torch.randn(32, 20, dtype=torch.float64)
     from orchestrion.evaluation.memorisation import _correlations

@@ -370,11 +370,29 @@ def test_a_stop_while_latents_are_made_keeps_them(tmp_path, quiet):
 
     stopped = StopFirst()
     train(tmp_path / "run", corpus, recipe, stopped)
+    assert not (tmp_path / "run/model").exists()
     share = f"{1 / pieces:.0%}"
     assert pieces > 1 and stopped.said[-1].startswith(f"stopped with {share} of the latents made for stage flow")
     assert stopped.said.count(f"latents {share}") == 1 and not stopped.steps
     train(tmp_path / "run", corpus, recipe, quiet)
     assert quiet.said[0] == f"latents {2 / pieces:.0%}" and quiet.steps == [1, 2]
+
+
+def test_until_its_generator_is_trained_a_model_is_its_codec(tmp_path, corpus_folder, quiet):
+    from orchestrion.generators.flow import DiTConfig, FlowConfig
+    from orchestrion.objectives.flow_matching import FlowMatchingConfig
+    from orchestrion.systems.system import Recipe, Stage, SystemConfig
+
+    first = toy_recipe(2)
+    flow = Stage(name="flow", trains="generator", on="latents", objective=FlowMatchingConfig(), crop=0.2, batch=2,
+                 steps=1)
+    generator = FlowConfig(net=DiTConfig(width=16, depth=1, heads=1), context=32, overlap=8)
+    recipe = Recipe(system=SystemConfig(codec=first.system.codec, generator=generator), stages=(*first.stages, flow))
+    train(tmp_path, corpus_folder, recipe, StopAt(1))
+    alone = load_model(tmp_path / "model").system
+    assert alone.generator is None and alone.codec is not None
+    train(tmp_path, corpus_folder, recipe, quiet)
+    assert load_model(tmp_path / "model").system.generator is not None
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_a_sentence(tmp_path, corpus_folder, quiet):

@@ -155,7 +155,7 @@ class Comparison:
         with self.doing("real music") as progress:
             figures = self.judge.judge(clips, progress) + beside_itself(clips, self.judge.transcriber)
         shelf = self._shelf("real", key_of("real", *self._places()))
-        shelf.fill(self.options.shown, lambda numbers: [self.originals[i] for i in numbers])
+        shelf.fill(min(self.options.shown, self.count), lambda numbers: [self.originals[i] for i in numbers])
         if not conditioned:
             self._enter("real", Kind.REAL, figures, shelf, self.places)
             return

@@ -6,6 +6,7 @@ is one minus their correlation, taken at every offset of every training piece.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,9 @@ def fingerprint(audio: Tensor, sample_rate: int, phase: float = 0.0) -> Tensor:
     """audio `[t]` -> log-mel `[32 n]`, ten frames a second, in nepers; the first begins `phase` frames later."""
     hop = sample_rate / FRAME_RATE / 2  # two spectra a frame, so that no attack falls between
     window = 2 ** round(np.log2(2 * hop))
-    count = max(0, int((len(audio) - window - phase * 2 * hop) / (2 * hop)) + 1)
+    count = max(0, math.floor((len(audio) - window - phase * 2 * hop) / (2 * hop)) + 1)
+    if not count:
+        return torch.zeros(BANDS, 0)
     starts = ((torch.arange(2 * count) + 2 * phase) * hop).round().long()
     padded = nn.functional.pad(audio.float(), (0, window))
     shape = torch.hann_window(window)
@@ -43,8 +46,7 @@ def fingerprint(audio: Tensor, sample_rate: int, phase: float = 0.0) -> Tensor:
     for some in starts.split(2048):
         spectrum = torch.fft.rfft(padded[some[:, None] + torch.arange(window)] * shape).abs()
         frames.append(filters @ spectrum.T / shape.square().sum().sqrt())
-    magnitude = torch.cat(frames, 1) if frames else torch.zeros(BANDS, 0)
-    return magnitude.unflatten(1, (-1, 2)).mean(2).clamp_min(FLOOR).log()
+    return torch.cat(frames, 1).unflatten(1, (-1, 2)).mean(2).clamp_min(FLOOR).log()
 
 
 @dataclass(frozen=True)

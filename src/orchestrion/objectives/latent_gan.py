@@ -102,8 +102,8 @@ class LatentGanObjective(Objective):
             return (f"the critic's scores have run away to {self.score:.0f}: this won't mend itself; begin again with "
                     "a lower learning rate")
         if self.certainty > 0.99 and self.switch <= -1:
-            return ("the critic tells every made clip from a real one, even under the full penalty: the generator "
-                    "no longer learns; lower the learning rate, or train the codec longer")
+            return ("the critic tells every made clip from a real one, even under the full penalty, so the generator "
+                    "learns little: where the demos get no better, lower the learning rate, or train the codec longer")
         return None
 
     @torch.no_grad()

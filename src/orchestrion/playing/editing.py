@@ -83,13 +83,14 @@ def edit_files(verb: Verb, request: EditRequest, progress: Progress | None = Non
     clip = Audio.read(source)
     command = _again(verb, request, model, seed, source, output)
     sources = made_from([source])
+    within = bool((clip.samples.abs() <= 1.0).all())  # a file of floats beyond full scale is scaled as a whole
     started, total = time.perf_counter(), 0.0
     for index, path in enumerate(paths):
         how = How(seed + index, prompt, request.options, _share(progress, index, request.count))
         made = verb.edit(model, clip, **request.numbers, how=how)
         record = {**(made.provenance or {}), "verb": verb.name, "command": command,
                   "made_from": sources}
-        with Writer(path, made.sample_rate, made.channels, record, exact=True) as writer:
+        with Writer(path, made.sample_rate, made.channels, record, exact=within) as writer:
             writer.write(made.samples)
         total += made.duration
     spent = time.perf_counter() - started

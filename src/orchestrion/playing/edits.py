@@ -171,7 +171,8 @@ def _replace(model: "Model", source: Audio, start: int, stop: int, length: int, 
         made = model.generator.sample(end - begin, conditioning, [how.seed], options, edit, how.progress)
     near = torch.cat([block.float().cpu() for block in model.stream(made.float(), seed=how.seed)], -1)
     near = _as_loud(like(source.samples, near), source.samples[:, begin * frame :], keep.repeat_interleave(frame))
-    near = near * ceiling_gain(true_peak(near), CEILING_DB)
+    loudest = max(1.0, float(source.samples.abs().max()))  # where the source is beyond full scale, so may the rest be
+    near = near * ceiling_gain(true_peak(near) / loudest, CEILING_DB)
     samples = joined(source.samples, near, begin * frame, start * frame, min(stop * frame, length), length,
                      round(FADE * model.sample_rate))
     return Audio(samples, model.sample_rate)

@@ -90,8 +90,9 @@ def make_files(request: Request, progress: Progress | None = None) -> Made:
                       request.options, progress, again(request, model, seed, output), request.loop)
     spent = time.perf_counter() - loaded
     total = request.duration * request.count
+    speed = total / spent
     return Made(paths, f"{model.name}, seed {seed}: {total:g} s of sound in {spent:.1f} s "
-                       f"({total / spent:.0f}x real time), after {loaded - started:.1f} s of loading")
+                       f"({speed:.{0 if speed >= 10 else 1}f}x real time), after {loaded - started:.1f} s of loading")
 
 
 def _write_best(model: Model, request: Request, prompt: Prompt, seed: int, paths: list[Path],

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
@@ -67,6 +67,12 @@ class System(nn.Module):
         self.generator = (
             config.generator.build(self.codec.space, self.conditioner) if config.generator else None
         )
+
+    def codec_alone(self) -> "System":
+        """The same codec, without what stands on it."""
+        alone = System(replace(self.config, conditioner=None, generator=None))
+        alone.codec = self.codec
+        return alone
 
     def part(self, name: str) -> nn.Module:
         """The sub-module that a stage trains: `codec`, `codec.decoder`, `generator` …"""

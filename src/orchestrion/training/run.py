@@ -321,7 +321,11 @@ class Run:
             loop.part.load_state_dict(own)
 
     def _save(self, system: System, loop: Loop) -> None:
+        """The model so far: its codec alone while nothing else of it is trained."""
         stage = loop.stage
+        done = self.recipe.stages[: self.recipe.stages.index(stage) + 1]
+        if not self.given - {"codec"} and all(s.trains.partition(".")[0] == "codec" and not s.along for s in done):
+            system = system.codec_alone()
         training: dict[str, Any] = {
             "corpus": f"{self.corpus.name}, {self.corpus.hours:.1f} hours, {len(self.corpus.pieces)} pieces",
             "seed": self.options.seed, "orchestrion": __version__, "last stage": f"{stage.name}, step {loop.step} "
