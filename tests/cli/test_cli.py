@@ -195,6 +195,12 @@ def test_what_can_be_refused_is_refused_before_the_model_is_loaded(orchestrion, 
     assert orchestrion("generate")[0] == 1  # so the trap works
 
 
+def test_a_name_too_long_for_a_file_is_said_so(orchestrion):
+    for line in (f"reconstruct spectral-v5 {'a' * 300}.wav -o out.wav", f"generate -d 1 -o {'a' * 300}.wav"):
+        code, _, err = orchestrion(line)
+        assert code == 2 and "… is too long a name for a file: shorten it" in err
+
+
 def test_our_own_mistakes_exit_with_1_and_keep_the_traceback_for_debug(orchestrion, monkeypatch):
     def broken(*_):
         raise RuntimeError("a bolt is loose")

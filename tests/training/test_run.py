@@ -333,6 +333,16 @@ def test_a_stopped_run_says_where_and_another_seed_is_told(tmp_path, corpus_fold
     assert not any("stopped" in sentence for sentence in quiet.said)
 
 
+def test_a_run_goes_on_from_the_models_that_it_was_begun_with(tmp_path, corpus_folder, quiet):
+    begun = dataclasses.replace(FP32, start=("piano", str(tmp_path)))
+    train(tmp_path / "run", corpus_folder, toy_recipe(7), StopAt(3), begun)
+    for others, said in (((), "not without --from"), (("piano",), "not --from piano: go on as it was begun")):
+        with pytest.raises(UserError, match=said):
+            train(tmp_path / "run", corpus_folder, toy_recipe(7), quiet, dataclasses.replace(FP32, start=others))
+    train(tmp_path / "run", corpus_folder, toy_recipe(7), quiet, begun)
+    assert quiet.steps == [4, 5, 6, 7]
+
+
 def test_what_sickens_is_told_of_but_not_at_every_turn(tmp_path, corpus_folder, quiet, monkeypatch):
     monkeypatch.setattr("orchestrion.training.run.LOG_EVERY", 1)
     monkeypatch.setattr("orchestrion.training.run.WARN_EVERY", 3)

@@ -7,6 +7,7 @@ traceback unless `--debug`, which may stand anywhere.
 import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(f"{error.format_message().rstrip('.')}{hint}", 2, debug)  # type: ignore[attr-defined]
         if isinstance(error, OSError) and error.errno in _FULL_OR_FORBIDDEN:
             _fail(f"{error.filename or 'the output'} can't be written: {error.strerror}", 2, debug)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _fail(f"{Path(str(error.filename)).name[:40]}… is too long a name for a file: shorten it", 2, debug)
         if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
             _fail(f"there is not enough memory for this ({str(error)[:200]}): ask for fewer seconds, fewer clips, a "
                   "smaller batch or a smaller size", 2, debug)

@@ -54,7 +54,7 @@ def train(
     from orchestrion.training.run import Run, TrainOptions, heard_by
 
     options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
-                           checkpoint_minutes, demo_minutes)
+                           checkpoint_minutes, demo_minutes, tuple(start or ()))
     options.check()
     recipe = find_system(system).recipe(size)
     corpus = Corpus.open(data)

@@ -28,10 +28,11 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, channels: int, options: TrainOptions) -> list[Estimate]:
-    """One estimate a stage, on noise of the right shape; nothing is written."""
+    """One estimate a stage (or of the one that is asked for), on noise of the right shape; nothing is written."""
+    stages = (recipe.stage(options.stage),) if options.stage else recipe.stages
     fabric = make_fabric(options)
     system = recipe.system.build().to(fabric.device).eval()
-    return [_measure(fabric, system, stage, channels) for stage in recipe.stages]
+    return [_measure(fabric, system, stage, channels) for stage in stages]
 
 
 def _measure(fabric: Any, system: Any, stage: Stage, channels: int) -> Estimate:

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -34,15 +34,20 @@ def check_place(folder: Path, recipe: Recipe) -> None:
         raise UserError(f"{folder} holds something that is not a run; choose another folder with -o")
 
 
-def keep_recipe(folder: Path, recipe: Recipe, seed: int, say: Callable[[str], None]) -> None:
-    """Writes what the run is begun with; says where it goes on with another seed, or with other lengths."""
+def keep_recipe(folder: Path, recipe: Recipe, seed: int, start: Sequence[str], say: Callable[[str], None]) -> None:
+    """Writes what the run is begun with; says where it goes on with another seed, or with other lengths. Refuses to go
+    on from other models than it was begun with (start: as `--from` names them)."""
+    named = [str(Path(name).resolve()) if Path(name).exists() else name for name in start]
     if not (folder / RECIPE).exists():
-        _write(folder / BEGUN, {"seed": seed})
+        _write(folder / BEGUN, {"seed": seed, "from": named})
         _write(folder / RECIPE, recipe.to_dict())  # last: a folder that has it is a run
         return
-    begun = _read(folder / BEGUN, "delete it to go on").get("seed", seed) if (folder / BEGUN).exists() else seed
-    if begun != seed:
-        say(f"this run was begun with --seed {begun}: what is drawn from here on follows from {seed}")
+    begun = _read(folder / BEGUN, "delete it to go on") if (folder / BEGUN).exists() else {}
+    if (had := begun.get("from", named)) != named:
+        raise UserError(f"{folder} holds a run that was begun {_from(had)}, not {_from(named)}: go on as it was begun, "
+                        "or use another folder with -o")
+    if (drawn := begun.get("seed", seed)) != seed:
+        say(f"this run was begun with --seed {drawn}: what is drawn from here on follows from {seed}")
     changed = [(old, new) for old, new in zip(_held(folder).stages, recipe.stages) if old.steps != new.steps]
     for old, new in changed:
         say(f"stage {new.name} has {new.steps} steps now, not {old.steps}: its learning rate follows")
@@ -122,6 +127,10 @@ def _check_lengths(folder: Path, held: Recipe, recipe: Recipe) -> None:
             raise UserError(f"{folder} holds stage {later!r}, which stands on stage {new.name!r} as it was after "
                             f"{old.steps} steps: use another folder with -o, and --from {folder} to begin with its "
                             "parts")
+
+
+def _from(names: Sequence[str]) -> str:
+    return " ".join(f"--from {name}" for name in names) if names else "without --from"
 
 
 def _short(value: object) -> str:

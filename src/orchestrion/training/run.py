@@ -47,6 +47,7 @@ class TrainOptions:
     logs: tuple[str, ...] = ()  # beside CSV
     checkpoint_minutes: float = 2.0
     demo_minutes: float = 10.0
+    start: tuple[str, ...] = ()  # what `--from` names
 
     def check(self) -> None:
         """Raises UserError where a figure can't be meant."""
@@ -100,7 +101,7 @@ class Run:
             self._check_parts()
         with alone_in(self.folder) if fabric.is_global_zero else nullcontext():
             if fabric.is_global_zero:
-                keep_recipe(self.folder, self.recipe, self.options.seed, self.report.say)
+                keep_recipe(self.folder, self.recipe, self.options.seed, self.options.start, self.report.say)
             fabric.launch()
             with self._signals():
                 self._train_stages(fabric)
