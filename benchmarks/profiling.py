@@ -24,7 +24,8 @@ from orchestrion.playing.model import Model
 from orchestrion.systems.folder import About
 from orchestrion.systems.system import SYSTEMS, System, find_system
 from orchestrion.training.loop import Loop
-from orchestrion.training.run import TrainOptions, fake_batch, make_fabric
+from orchestrion.training.options import TrainOptions, make_fabric
+from orchestrion.training.run import fake_batch
 
 WORDS = "a calm piano piece"
 Part = tuple[str, Callable[[], object]]

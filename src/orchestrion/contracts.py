@@ -200,10 +200,8 @@ class Codec(nn.Module):
 
     def decode(self, latents: Tensor, length: int | None = None, rng: torch.Generator | None = None,
                options: Any = None) -> Tensor:
-        """Standardised latents or tokens -> audio `[b c t]`, trimmed to `length` samples.
-
-        `rng` and `options` matter where the decoder itself samples (DMAE, Griffin-Lim).
-        """
+        """Standardised latents or tokens -> audio `[b c t]`, trimmed to `length` samples. `rng` and `options` matter where
+        the decoder itself samples (DMAE, Griffin-Lim)."""
         if isinstance(self.space, Continuous):
             latents = latents * self.deviation + self.mean
         return self.synthesise(latents, rng, options)[..., :length]
@@ -352,8 +350,8 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def losses(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Yields (parameter group, {name: unweighted loss}); the loop steps that group's optimiser
-        before it asks for the next. Once for diffusion, critic then generator for a GAN."""
+        """Yields (parameter group, {name: unweighted loss}); the loop steps that group's optimiser before it asks for
+        the next. Once for diffusion, critic then generator for a GAN."""
         raise NotImplementedError
 
     def options(self) -> dict[str, Any]:
@@ -361,9 +359,7 @@ class Objective(nn.Module):
         return {}
 
     def reconstruct(self, audio: Tensor) -> Tensor | None:
-        """audio `[b c t]` -> through the part of a codec that this stage trains, where the codec as a whole can't be
-        heard yet, for the demos; None: the codec as a whole tells."""
-        return None
+        """For demos: audio `[b c t]` through what is trained of a codec, where its whole can't be heard; or None."""
 
     def health(self) -> str | None:
         """A sentence when this stage sickens (critic winning outright, dead latents), else None."""

@@ -12,7 +12,7 @@ from orchestrion.nn.discriminators import squares_critic, squares_generator
 from orchestrion.objectives.hifigan import HifiGanObjectiveConfig, features_apart
 from orchestrion.systems.system import find_system
 from orchestrion.training.loop import Loop
-from orchestrion.training.run import TrainOptions, make_fabric
+from orchestrion.training.options import TrainOptions, make_fabric
 
 
 class OneClip:

@@ -7,7 +7,7 @@ from orchestrion.contracts import Batch, Objective
 from orchestrion.objectives.named import NamedLossesConfig
 from orchestrion.systems.system import Stage
 from orchestrion.training.loop import Loop, laid_out
-from orchestrion.training.run import TrainOptions, make_fabric
+from orchestrion.training.options import TrainOptions, make_fabric
 
 
 class Squares(Objective):

@@ -10,7 +10,8 @@ from orchestrion.corpus.corpus import Corpus
 from orchestrion.objectives.rave import RaveCriticsConfig
 from orchestrion.playing import Model
 from orchestrion.systems.rave import rave
-from orchestrion.training.run import Run, TrainOptions
+from orchestrion.training.options import TrainOptions
+from orchestrion.training.run import Run
 from plucks import pluck_corpus
 
 CRITICS = RaveCriticsConfig(width=4, layers=2, scales=1, periods=(2,), every=2)

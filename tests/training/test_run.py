@@ -21,8 +21,9 @@ from orchestrion.objectives.reconstruction import ReconstructionConfig
 from orchestrion.systems.folder import load_model
 from orchestrion.training.checkpoint import load_checkpoint, save_checkpoint
 from orchestrion.training.logs import means
+from orchestrion.training.options import TrainOptions
 from orchestrion.training.place import alone_in
-from orchestrion.training.run import Run, TrainOptions
+from orchestrion.training.run import Run
 from orchestrion.training.start import Start
 from toys import shared_pair
 from training.conftest import Quiet, toy_recipe
@@ -209,7 +210,8 @@ import sys
 sys.path[:0] = [{tests!r}]
 from pathlib import Path
 from orchestrion.corpus.corpus import Corpus
-from orchestrion.training.run import Run, TrainOptions
+from orchestrion.training.options import TrainOptions
+from orchestrion.training.run import Run
 from training.conftest import Quiet, toy_recipe
 class Loud(Quiet):
     def step(self, step, figures):

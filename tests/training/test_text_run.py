@@ -19,7 +19,8 @@ from orchestrion.objectives.flow_distillation import FlowDistilConfig
 from orchestrion.objectives.flow_matching import FlowMatchingConfig
 from orchestrion.playing.model import Model
 from orchestrion.systems.system import Recipe, Stage, SystemConfig
-from orchestrion.training.run import Run, TrainOptions
+from orchestrion.training.options import TrainOptions
+from orchestrion.training.run import Run
 from orchestrion.training.start import Start
 from plucks import pluck_corpus
 from toys import ToyCodecConfig, toy_model_folder

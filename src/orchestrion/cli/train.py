@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from orchestrion.systems.system import Recipe, Stage
-    from orchestrion.training.run import TrainOptions
+    from orchestrion.training.options import TrainOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +51,8 @@ def train(
     from orchestrion.corpus.corpus import Corpus
     from orchestrion.systems.system import find_system
     from orchestrion.training.lending import begin_with
-    from orchestrion.training.run import Run, TrainOptions, heard_by
+    from orchestrion.training.options import TrainOptions
+    from orchestrion.training.run import Run, heard_by
 
     options = TrainOptions(stage, max_minutes, device, processes, precision, seed, tuple(log or ()),
                            checkpoint_minutes, demo_minutes, tuple(start or ()))

@@ -9,7 +9,8 @@ from orchestrion.contracts import Batch
 from orchestrion.devices import peak_memory
 from orchestrion.systems.system import Recipe, Stage
 from orchestrion.training.loop import Loop
-from orchestrion.training.run import TrainOptions, fake_batch, make_fabric
+from orchestrion.training.options import TrainOptions, make_fabric
+from orchestrion.training.run import fake_batch
 
 STEPS = 3
 
