@@ -200,8 +200,8 @@ class Codec(nn.Module):
 
     def decode(self, latents: Tensor, length: int | None = None, rng: torch.Generator | None = None,
                options: Any = None) -> Tensor:
-        """Standardised latents or tokens -> audio `[b c t]`, trimmed to `length` samples. `rng` and `options` matter where
-        the decoder itself samples (DMAE, Griffin-Lim)."""
+        """Standardised latents or tokens -> audio `[b c t]`, trimmed to `length` samples. `rng` and `options` matter
+        where the decoder itself samples (DMAE, Griffin-Lim)."""
         if isinstance(self.space, Continuous):
             latents = latents * self.deviation + self.mean
         return self.synthesise(latents, rng, options)[..., :length]
