@@ -296,7 +296,8 @@ class Run:
         """The model so far: its codec alone while nothing else of it is trained."""
         stage = loop.stage
         done = self.recipe.stages[: self.recipe.stages.index(stage) + 1]
-        if not self.given - {"codec"} and all(s.trains.partition(".")[0] == "codec" and not s.along for s in done):
+        trained = {*self.given, *(name for s in done for name in (s.trains, *s.along))}
+        if all(name.partition(".")[0] == "codec" for name in trained):
             system = system.codec_alone()
         training: dict[str, Any] = {
             "corpus": f"{self.corpus.name}, {self.corpus.hours:.1f} hours, {len(self.corpus.pieces)} pieces",
